@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Writes the two lock files anew from pyproject.toml: names, versions and hashes, and no registry address.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+compile() {
+  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+    --no-emit-index-url --no-emit-find-links "$@" pyproject.toml
+}
+compile --group build --output-file requirements.lock
+compile --group dev --extra heic --constraint requirements.lock --output-file requirements-dev.lock
