@@ -1,0 +1,71 @@
+"""A face's square out of an image, at the size asked for, and its encoding."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from detection.geometry import Square
+from detection.settings import ImageFormat
+
+Pixels = NDArray[np.uint8]
+
+_PNG_COMPRESSION = 3  # of 0-9: beyond it the time grows and the file hardly shrinks
+
+
+def cut(pixels: Pixels, square: Square, scale: float, size: int) -> Pixels:
+    """A `size` x `size` BGR crop.
+
+    Args:
+        pixels: (h, w, 3) uint8 BGR, the upright image at `scale` of its full size.
+        square: what to cut, in pixels of the full image.
+        scale: width of `pixels` over width of the full image.
+        size: side of the crop in pixels.
+
+    What of the square lies outside the image is filled with the border's pixels.
+    """
+    height, width = pixels.shape[:2]
+    side = max(1, round(square.side * scale))
+    left, top = round(square.x * scale), round(square.y * scale)
+    x0, x1 = np.clip([left, left + side], 0, width)
+    y0, y1 = np.clip([top, top + side], 0, height)
+    if x0 == x1 or y0 == y1:
+        raise ValueError(f"{square} lies outside the image.")
+    part = pixels[y0:y1, x0:x1]
+    if part.shape[:2] != (side, side):
+        margins = (y0 - top, top + side - y1, x0 - left, left + side - x1)
+        part = cast(Pixels, cv2.copyMakeBorder(part, *margins, cv2.BORDER_REPLICATE))
+    # Averaging over the area is the only one of OpenCV's filters that does not alias when it
+    # shrinks; when it enlarges, it would show blocks.
+    smooth = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+    return cast(Pixels, cv2.resize(part, (size, size), interpolation=smooth))
+
+
+def encode(pixels: Pixels, image_format: ImageFormat, quality: int) -> bytes:
+    """A (h, w, 3) uint8 BGR image as a file. `quality` 1-100 is for JPEG and WebP."""
+    if image_format == "jpg":
+        return bytes(
+            simplejpeg.encode_jpeg(
+                np.ascontiguousarray(pixels), quality, "BGR", colorsubsampling="420"
+            )
+        )
+    options = (
+        [cv2.IMWRITE_PNG_COMPRESSION, _PNG_COMPRESSION]
+        if image_format == "png"
+        else [cv2.IMWRITE_WEBP_QUALITY, quality]
+    )
+    done, data = cv2.imencode(f".{image_format}", pixels, options)
+    if not done:
+        raise RuntimeError(f"OpenCV cannot write {image_format}.")
+    return data.tobytes()
+
+
+def sharpness(pixels: Pixels) -> float:
+    """Variance of the grey image's Laplacian: higher is sharper (Pech-Pacheco et al., 2000)."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
+    return float(deviation[0, 0] ** 2)
