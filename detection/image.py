@@ -15,7 +15,7 @@ from detection.decode import Source
 from detection.detector import Detector, Faces
 from detection.geometry import Square, square_around
 from detection.haar import Haar
-from detection.settings import CropSettings, DetectionSettings
+from detection.settings import CutSettings, DetectionSettings
 from detection.yunet import Yunet
 
 Pixels = NDArray[np.uint8]
@@ -84,7 +84,7 @@ def crop_faces(
     data: bytes | memoryview,
     detector: Detector,
     detection: DetectionSettings,
-    crop: CropSettings,
+    crop: CutSettings,
     max_pixels: int,
 ) -> Image:
     """Finds and cuts out the faces of one image file.
@@ -129,7 +129,7 @@ def _detect(source: Source, pixels: Pixels, detector: Detector, side: int) -> Fa
 
 
 def _select(
-    faces: Faces, source: Source, detection: DetectionSettings, crop: CropSettings
+    faces: Faces, source: Source, detection: DetectionSettings, crop: CutSettings
 ) -> Faces:
     """The faces that are wanted, largest first; equals from the top, then from the left."""
     x, y, w, h = faces.boxes.T
@@ -146,7 +146,7 @@ def _select(
 
 
 def _cut_all(
-    source: Source, pixels: Pixels, reduction: int, faces: Faces, settings: CropSettings
+    source: Source, pixels: Pixels, reduction: int, faces: Faces, settings: CutSettings
 ) -> list[Crop]:
     squares = [square_around(box, settings.padding) for box in faces.boxes]
     if squares:

@@ -49,7 +49,7 @@ class DetectionSettings(BaseModel):
     )
 
 
-class CropSettings(BaseModel):
+class CutSettings(BaseModel):
     """How faces are cut out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

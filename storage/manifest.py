@@ -1,0 +1,265 @@
+"""What a batch records: a row a member and a row a face; in parts first, in two tables at the end.
+
+A part is a Parquet file of member rows, each holding its face rows in a nested column, so that one
+put commits a chunk whole. `assemble` reads the parts in order, one at a time, and writes
+`manifest.parquet`, `faces.parquet` and `failed.csv`, and checks that every member is there once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import StorageError
+
+
+class Status(StrEnum):
+    """What became of a member. Every member has exactly one."""
+
+    CROPPED = "cropped"
+    NO_FACE = "no_face"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+_NUMBER = pa.float32()
+FACE_FIELDS = [
+    pa.field("rank", pa.int32(), nullable=False),
+    pa.field("x", _NUMBER, nullable=False),
+    pa.field("y", _NUMBER, nullable=False),
+    pa.field("w", _NUMBER, nullable=False),
+    pa.field("h", _NUMBER, nullable=False),
+    pa.field("score", _NUMBER),
+    pa.field("landmarks", pa.list_(_NUMBER)),  # x, y of right eye, left eye, nose, mouth corners
+    pa.field("crop_x", pa.int32(), nullable=False),
+    pa.field("crop_y", pa.int32(), nullable=False),
+    pa.field("crop_side", pa.int32(), nullable=False),
+    pa.field("sharpness", _NUMBER, nullable=False),
+    pa.field("crop", pa.string(), nullable=False),
+]
+MEMBER_FIELDS = [
+    pa.field("member", pa.int64(), nullable=False),
+    pa.field("path", pa.string(), nullable=False),
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("error", pa.string()),  # a code: why it failed or was skipped
+    pa.field("message", pa.string()),
+    pa.field("bytes", pa.int64(), nullable=False),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("faces", pa.int32(), nullable=False),
+    pa.field("decode_ms", _NUMBER),
+    pa.field("detect_ms", _NUMBER),
+    pa.field("crop_ms", _NUMBER),
+    pa.field("sha256", pa.string()),
+]
+MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
+FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
+PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
+FAILED_COLUMNS = ("member", "path", "error", "message")
+
+_ROW_GROUP = 65_536  # rows that the two tables buffer before they write them
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRow:
+    """One face, as `faces.parquet` has it: see DATA.md for the columns."""
+
+    rank: int
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float | None
+    landmarks: list[float] | None
+    crop_x: int
+    crop_y: int
+    crop_side: int
+    sharpness: float
+    crop: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One member, as `manifest.parquet` has it."""
+
+    member: int
+    path: str
+    status: Status
+    bytes: int
+    error: str | None = None
+    message: str | None = None
+    width: int | None = None
+    height: int | None = None
+    decode_ms: float | None = None
+    detect_ms: float | None = None
+    crop_ms: float | None = None
+    sha256: str | None = None
+    face_rows: list[FaceRow] = field(default_factory=list)
+
+
+class AccountingError(StorageError):
+    """The parts do not account for every member exactly once."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What a batch came to. All are counts of members, but for `faces`."""
+
+    members: int = 0
+    cropped: int = 0
+    no_face: int = 0
+    skipped: int = 0
+    failed: int = 0
+    faces: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rows: Iterable[MemberRow]) -> None:
+        """Counts more rows in."""
+        for row in rows:
+            self._count(row.status, row.error, len(row.face_rows))
+
+    def _count(self, status: str, error: str | None, faces: int) -> None:
+        self.members += 1
+        setattr(self, status, getattr(self, status) + 1)
+        self.faces += faces
+        if status == Status.FAILED and error:
+            self.errors[error] += 1
+
+    def add_part(self, part: pa.Table) -> None:
+        """Counts a part's rows in."""
+        columns = (part[name].to_pylist() for name in ("status", "error", "faces"))
+        for status, error, faces in zip(*columns, strict=True):
+            self._count(status, error, faces)
+
+    @property
+    def images(self) -> int:
+        """Members that were looked at as images: all but the skipped."""
+        return self.members - self.skipped
+
+
+def encode_part(rows: Sequence[MemberRow]) -> bytes:
+    """A chunk's rows as one Parquet file."""
+    table = pa.Table.from_pylist([_as_dict(row) for row in rows], schema=PART_SCHEMA)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def decode_part(data: bytes) -> pa.Table:
+    """The rows of a part, as PART_SCHEMA has them.
+
+    Raises:
+        AccountingError: the bytes are no part.
+    """
+    try:
+        return pq.read_table(io.BytesIO(data), schema=PART_SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise AccountingError(f"A part cannot be read: {error}. Delete it and resume.") from error
+
+
+def assemble(
+    parts: Iterable[tuple[str, bytes]], members: int, manifest: Any, faces: Any, failed: IO[str]
+) -> Totals:
+    """Streams the parts, in chunk order, into the three files of a finished batch.
+
+    Args:
+        parts: name and bytes of each part.
+        members: how many members the plan had.
+        manifest, faces: paths or binary files to write Parquet to.
+        failed: text file to write CSV to.
+
+    Raises:
+        AccountingError: a member is missing, doubled or out of place.
+    """
+    totals = Totals()
+    sheet = csv.writer(failed)
+    sheet.writerow(FAILED_COLUMNS)
+    with _Table(manifest, MANIFEST_SCHEMA) as rows, _Table(faces, FACES_SCHEMA) as face_rows:
+        for name, data in parts:
+            part = decode_part(data)
+            found = part["member"].to_pylist()
+            if found != list(range(totals.members, totals.members + part.num_rows)):
+                raise AccountingError(
+                    f"{name} holds members {found[:1]} to {found[-1:]}, where member "
+                    f"{totals.members} was due. Delete it and resume."
+                )
+            totals.add_part(part)
+            rows.write(part.select(MANIFEST_SCHEMA.names))
+            face_rows.write(_faces_of(part))
+            sheet.writerows(_failures_of(part))
+    if totals.members != members:
+        raise AccountingError(
+            f"The plan has {members} members, the parts account for {totals.members}. Run it again."
+        )
+    return totals
+
+
+class _Table:
+    """A Parquet file that is written in large row groups from small tables."""
+
+    def __init__(self, sink: Any, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        self._rows = 0
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def write(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        if self._rows >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
+        self._waiting, self._rows = [], 0
+
+
+def _faces_of(part: pa.Table) -> pa.Table:
+    """The face rows of a part, each beside its member's index and path."""
+    nested = part["face_rows"].combine_chunks()
+    parents = pa.compute.list_parent_indices(nested)
+    flat = pa.Table.from_struct_array(nested.flatten())
+    owners = part.select(["member", "path"]).take(parents)
+    columns = [*owners.columns, *(flat[name] for name in flat.column_names)]
+    return pa.table(columns, names=FACES_SCHEMA.names).cast(FACES_SCHEMA)
+
+
+def _failures_of(part: pa.Table) -> list[list[str]]:
+    failed = part.filter(pa.compute.equal(part["status"], Status.FAILED.value))
+    rows = failed.select(list(FAILED_COLUMNS)).to_pylist()
+    return [[_cell(row[name]) for name in FAILED_COLUMNS] for row in rows]
+
+
+def _cell(value: object) -> str:
+    """A spreadsheet runs what begins like a formula; an apostrophe makes it text (OWASP)."""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _as_dict(row: MemberRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in MANIFEST_SCHEMA.names if name != "faces"}
+    # Names that were never text (surrogates from a tape's raw bytes) cannot stand in a table.
+    values["path"] = row.path.encode("utf-8", "backslashreplace").decode()
+    values["faces"] = len(row.face_rows)
+    values["face_rows"] = [
+        {name: getattr(face, name) for name in FaceRow.__slots__} for face in row.face_rows
+    ]
+    return values

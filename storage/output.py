@@ -1,0 +1,217 @@
+"""A batch's output folder: whose it is, its crops, its parts, and its finished tables.
+
+Nothing is ever seen half-written. Object stores show an object when its put is complete; on a
+local disk each file is written under `.tmp`, synced and renamed. The crops of a chunk are on disk
+before its part is, and a chunk counts as done when its part is there, so a run that is killed
+anywhere leaves an output that the next run completes.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from storage.errors import OutputError
+from storage.location import FOREIGN, resolve, translate
+from storage.manifest import AccountingError, Totals, assemble
+
+BATCH = "batch.json"
+PARTS = "parts"
+CROPS = "crops"
+MANIFEST = "manifest.parquet"
+FACES = "faces.parquet"
+FAILED = "failed.csv"
+TABLES = (FACES, FAILED, MANIFEST)  # the manifest last: where it is, the batch is finished
+
+Existing = Literal["resume", "overwrite"]
+
+_STAGING = ".tmp"
+_PARTS_AT_ONCE = 64
+
+
+class Output:
+    """One batch's folder or prefix. Thread-safe.
+
+    Every method raises OutputError where the output cannot be used, TransientError where another
+    try may help.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._location = resolve(uri)
+        # fsspec takes these for patterns when it removes a folder, and would reach its neighbours
+        if not self._location.is_local and glob.has_magic(self._location.path):
+            raise OutputError(f"{uri} has one of * ? [ in it. Name an output without them.")
+        self._fs = self._location.fs
+        self.uri = self._location.path if self._location.is_local else uri.rstrip("/")
+
+    def claim(self, record: Mapping[str, Any], existing: Existing) -> set[int]:
+        """Makes this output the batch's, or takes it up again.
+
+        Args:
+            record: becomes `batch.json`; its `archive` and `settings` say which batch it is.
+            existing: whether to complete what is there already or to remove it first.
+
+        Returns:
+            Numbers of the chunks that are done.
+
+        Raises:
+            OutputError: the output belongs to another batch.
+        """
+        with self._errors("read"):
+            there = self._read_json(BATCH)
+            if there is None or existing == "overwrite":
+                self._make_room(existing)
+                self._put({BATCH: json.dumps(record, indent=2).encode()})
+                return set()
+        self._refuse_another(there, record)
+        return self._parts()
+
+    def put_crops(self, crops: Mapping[str, bytes]) -> None:
+        """Writes crops, by path below `crops/`; each is there whole or not at all."""
+        with self._errors("write"):
+            self._put({f"{CROPS}/{name}": data for name, data in crops.items()})
+
+    def put_part(self, chunk: int, data: bytes) -> None:
+        """Commits a chunk. All its crops must be written before."""
+        with self._errors("write"):
+            self._put({_part_name(chunk): data})
+
+    def finish(self, members: int, chunks: int) -> Totals:
+        """Writes the tables of a batch all of whose chunks are done.
+
+        Args:
+            members: how many the plan had, in how many `chunks`.
+
+        Raises:
+            AccountingError: the parts do not hold every member exactly once.
+        """
+        with self._errors("finish"), self._folder_to_fill() as folder:
+            # a byte-order mark, or spreadsheets take UTF-8 for something older
+            with (folder / FAILED).open("w", encoding="utf-8-sig", newline="") as failed:
+                totals = assemble(
+                    self._read_parts(chunks), members, folder / MANIFEST, folder / FACES, failed
+                )
+            for name in TABLES:
+                self._publish(folder / name, name)
+        if self._location.is_local:  # what a run that was killed left in the making
+            shutil.rmtree(self._path(_STAGING), ignore_errors=True)
+        return totals
+
+    def _refuse_another(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        differences = [
+            f"{name}: {old!r} there, {new!r} now"
+            for name, old, new in _differences(
+                {key: there.get(key) for key in ("archive", "settings")},
+                {key: record.get(key) for key in ("archive", "settings")},
+            )
+        ]
+        if differences:
+            raise OutputError(
+                f"{self.uri} holds another batch ({'; '.join(differences[:3])}). "
+                "Name another output, or choose to overwrite it."
+            )
+
+    def _make_room(self, existing: Existing) -> None:
+        left = [name for name in (PARTS, CROPS, *TABLES) if self._fs.exists(self._path(name))]
+        if left and existing != "overwrite":
+            raise OutputError(
+                f"{self.uri} holds {left[0]} of a batch but no {BATCH}. "
+                "Name another output, or choose to overwrite it."
+            )
+        for name in left:
+            self._fs.rm(self._path(name), recursive=name in (PARTS, CROPS))
+
+    def _parts(self) -> set[int]:
+        with self._errors("list"):
+            try:
+                names = self._fs.ls(self._path(PARTS), detail=False)
+            except FileNotFoundError:
+                return set()
+        stems = (Path(name).stem for name in names)
+        return {int(stem) for stem in stems if stem.isdigit()}
+
+    def _read_parts(self, chunks: int) -> Iterator[tuple[str, bytes]]:
+        for first in range(0, chunks, _PARTS_AT_ONCE):
+            names = [_part_name(n) for n in range(first, min(first + _PARTS_AT_ONCE, chunks))]
+            paths = [self._path(name) for name in names]
+            found = self._fs.cat_ranges(paths, 0, None, on_error="return")
+            for name, data in zip(names, found, strict=True):
+                if isinstance(data, FileNotFoundError):
+                    raise AccountingError(f"{self.uri}/{name} is missing. Run it again.") from data
+                if isinstance(data, Exception):
+                    raise data
+                yield name, data
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        try:
+            data = self._fs.cat_file(self._path(name))
+        except FileNotFoundError:
+            return None
+        try:
+            return dict(json.loads(data))
+        except ValueError as error:
+            raise OutputError(
+                f"{self.uri}/{name} is damaged. Name another output, or choose to overwrite it."
+            ) from error
+
+    def _put(self, files: Mapping[str, bytes]) -> None:
+        if self._location.is_local:
+            with self._folder_to_fill() as folder:
+                staged = {}
+                for number, (name, data) in enumerate(files.items()):
+                    staged[name] = folder / str(number)
+                    staged[name].write_bytes(data)
+                for name, path in staged.items():
+                    self._publish(path, name)
+        else:
+            self._fs.pipe({self._path(name): data for name, data in files.items()})
+
+    def _publish(self, file: Path, name: str) -> None:
+        """Moves a complete local file to its place, or uploads it."""
+        if not self._location.is_local:
+            self._fs.put_file(str(file), self._path(name))
+            return
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+        place = Path(self._path(name))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(place)
+
+    @contextmanager
+    def _folder_to_fill(self) -> Iterator[Path]:
+        """A folder of one's own for files in the making, on the output's disk where it has one."""
+        parent = Path(self._path(_STAGING)) if self._location.is_local else None
+        if parent:
+            parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent) as folder:
+            yield Path(folder)
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except FOREIGN as error:
+            raise translate(error, self.uri, doing, permanent=OutputError) from error
+
+    def _path(self, name: str) -> str:
+        return f"{self._location.path}/{name}"
+
+
+def _part_name(chunk: int) -> str:
+    return f"{PARTS}/{chunk:08d}.parquet"
+
+
+def _differences(there: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Each leaf in which two nested records differ."""
+    if isinstance(there, dict) and isinstance(now, dict):
+        for key in sorted(there.keys() | now.keys()):
+            yield from _differences(there.get(key), now.get(key), f"{name}.{key}".lstrip("."))
+    elif there != now:
+        yield name, there, now
