@@ -122,10 +122,16 @@ class Totals:
     faces: int = 0
     errors: Counter[str] = field(default_factory=Counter)
 
-    def add(self, rows: Iterable[MemberRow]) -> None:
-        """Counts more rows in."""
-        for row in rows:
-            self._count(row.status, row.error, len(row.face_rows))
+    def add(self, row: MemberRow) -> None:
+        """Counts one more row in."""
+        self._count(row.status, row.error, len(row.face_rows))
+
+    def __add__(self, other: Totals) -> Totals:
+        counts = (
+            getattr(self, name) + getattr(other, name)
+            for name in ("members", "cropped", "no_face", "skipped", "failed", "faces", "errors")
+        )
+        return Totals(*counts)
 
     def _count(self, status: str, error: str | None, faces: int) -> None:
         self.members += 1

@@ -70,6 +70,11 @@ class Chunk:
     data: bytes | None = None
     duplicates: frozenset[int] = frozenset()
 
+    @property
+    def last(self) -> int:
+        """Index of its last member in the archive."""
+        return self.first + self.count - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -98,8 +103,11 @@ class Archive(Protocol):
     uri: str
     kind: str
     fingerprint: Fingerprint
-    members: int | None
-    """Members in the archive; None for a compressed TAR, which only its end tells."""
+
+    @property
+    def members(self) -> int | None:
+        """Members in the archive; None for a compressed TAR, which only its end tells."""
+        ...
 
     def chunks(self, size: ChunkSize) -> Iterator[Chunk]:
         """Cuts the archive, always in the same places for the same `size`.

@@ -8,7 +8,10 @@ anywhere leaves an output that the next run completes.
 
 from __future__ import annotations
 
+import csv
 import glob
+import io
+import itertools
 import json
 import os
 import shutil
@@ -32,6 +35,7 @@ TABLES = (FACES, FAILED, MANIFEST)  # the manifest last: where it is, the batch 
 
 Existing = Literal["resume", "overwrite"]
 
+_IDENTITY = ("format", "archive", "settings")
 _STAGING = ".tmp"
 _PARTS_AT_ONCE = 64
 
@@ -55,7 +59,7 @@ class Output:
         """Makes this output the batch's, or takes it up again.
 
         Args:
-            record: becomes `batch.json`; its `archive` and `settings` say which batch it is.
+            record: becomes `batch.json`; its `format`, `archive` and `settings` say which batch it is.
             existing: whether to complete what is there already or to remove it first.
 
         Returns:
@@ -74,9 +78,9 @@ class Output:
         return self._parts()
 
     def put_crops(self, crops: Mapping[str, bytes]) -> None:
-        """Writes crops, by path below `crops/`; each is there whole or not at all."""
+        """Writes crops, by path below the output; each is there whole or not at all."""
         with self._errors("write"):
-            self._put({f"{CROPS}/{name}": data for name, data in crops.items()})
+            self._put(crops)
 
     def put_part(self, chunk: int, data: bytes) -> None:
         """Commits a chunk. All its crops must be written before."""
@@ -104,12 +108,18 @@ class Output:
             shutil.rmtree(self._path(_STAGING), ignore_errors=True)
         return totals
 
+    def failures(self, most: int) -> list[dict[str, str]]:
+        """The first rows of a finished batch's `failed.csv`."""
+        with self._errors("read"), self._fs.open(self._path(FAILED), "rb") as file:
+            rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+            return list(itertools.islice(rows, most))
+
     def _refuse_another(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         differences = [
             f"{name}: {old!r} there, {new!r} now"
             for name, old, new in _differences(
-                {key: there.get(key) for key in ("archive", "settings")},
-                {key: record.get(key) for key in ("archive", "settings")},
+                {key: there.get(key) for key in _IDENTITY},
+                {key: record.get(key) for key in _IDENTITY},
             )
         ]
         if differences:
@@ -202,6 +212,11 @@ class Output:
 
     def _path(self, name: str) -> str:
         return f"{self._location.path}/{name}"
+
+
+def shard_name(chunk: int) -> str:
+    """The TAR below `crops/` that holds a chunk's crops, where they are packed."""
+    return f"{chunk:08d}.tar"
 
 
 def _part_name(chunk: int) -> str:

@@ -1,0 +1,129 @@
+"""An archive of photographs to face crops and a manifest."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from typing import Any
+
+from prefect import flow
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+from pydantic import BaseModel, ConfigDict
+
+from tasks.batch import Batch, plan
+from tasks.crop_chunk import detect_and_crop
+from tasks.finish import finish, report
+from tasks.logs import plain_logs
+from tasks.reporter import Reporter
+from tasks.settings import CropSettings
+
+_TICK_SECONDS = 0.25
+
+
+class Summary(BaseModel):
+    """What came of a batch. Counts are of members, but for `faces`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    archive: str
+    output: str
+    members: int
+    cropped: int
+    no_face: int
+    skipped: int
+    failed: int
+    faces: int
+    errors: dict[str, int]
+    seconds: float
+
+
+@flow(name="crop-archive", flow_run_name="{archive}")
+def crop_archive(archive: str, output: str, settings: CropSettings | None = None) -> Summary:
+    """Finds every face in an archive of photographs and cuts each one out.
+
+    The output is a folder or prefix with `crops/`, `manifest.parquet` (a row for every member),
+    `faces.parquet` and `failed.csv`. Run again with the same archive, output and settings, it
+    completes what is missing.
+
+    Args:
+        archive: a ZIP, TAR, TAR.GZ or TAR.ZST, a folder of images, or a text file of image URIs;
+            a path or an s3://, http(s):// or other fsspec URI.
+        output: a folder or prefix, as a path or a URI.
+        settings: everything that may be chosen.
+
+    Raises:
+        ArchiveError: the archive cannot be used; the message says why and what to do.
+        OutputError: the output cannot be used, or holds another batch.
+        TransientError: storage failed on every attempt; run it again to go on.
+    """
+    plain_logs()
+    started = time.monotonic()
+    batch = plan(archive, output, settings or CropSettings())
+    members, chunks = _crop(batch)
+    totals = finish(quote(batch), members, chunks)
+    seconds = time.monotonic() - started
+    report(batch, totals, seconds)
+    return Summary(
+        archive=batch.archive.uri,
+        output=batch.output.uri,
+        members=totals.members,
+        cropped=totals.cropped,
+        no_face=totals.no_face,
+        skipped=totals.skipped,
+        failed=totals.failed,
+        faces=totals.faces,
+        errors=dict(totals.errors),
+        seconds=seconds,
+    )
+
+
+def _crop(batch: Batch) -> tuple[int, int]:
+    """Maps the chunks that are not done over a pool of threads. Returns members and chunks in all.
+
+    The map is a window that slides: an archive may have a million members, so neither the chunks
+    nor their futures are ever all in memory.
+    """
+    threads = batch.settings.run.threads or _cores()
+    reporter = Reporter(batch.progress, batch.archive.uri)
+    window: deque[PrefectFuture[int]] = deque()
+    members = chunks = 0
+    with ThreadPoolTaskRunner[Any](max_workers=threads) as runner:
+        try:
+            for chunk in batch.archive.chunks(batch.chunk_size):
+                members, chunks = members + chunk.count, chunks + 1
+                if chunk.number in batch.done:
+                    batch.progress.resume(chunk.count)
+                    continue
+                # quoted: Prefect would otherwise search both for futures, byte by byte
+                window.append(
+                    runner.submit(detect_and_crop, {"batch": quote(batch), "chunk": quote(chunk)})
+                )
+                if len(window) > threads:
+                    _wait(window.popleft(), reporter)
+            while window:
+                _wait(window.popleft(), reporter)
+        except BaseException:
+            batch.stop.set()  # the pool waits for its threads; let them give up at the next image
+            raise
+    reporter.finish()
+    return members, chunks
+
+
+def _wait(future: PrefectFuture[int], reporter: Reporter) -> None:
+    while True:
+        try:
+            future.result(timeout=_TICK_SECONDS)
+        except TimeoutError:
+            reporter.tick()
+        else:
+            return reporter.tick()
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

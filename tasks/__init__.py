@@ -1,0 +1,1 @@
+"""Prefect tasks: retries, limits, progress, artifacts. They call detection/ and storage/."""

@@ -1,0 +1,85 @@
+"""How far a batch is, counted image by image while chunks are still in hand."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from storage.manifest import MemberRow, Totals
+
+_WINDOW_SECONDS = 30.0  # what "now" means in a rate: long enough to span a chunk's writing
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A batch at one moment.
+
+    Attributes:
+        done: members accounted for, those of earlier runs of this batch included.
+        total: members in the archive; None while that is not known (a compressed TAR).
+        faces, failed: counted in this run.
+        images_per_second: members a second over the last half minute.
+        seconds_left: None where it cannot be told.
+    """
+
+    done: int
+    total: int | None
+    faces: int
+    failed: int
+    images_per_second: float
+    seconds_left: float | None
+
+    @property
+    def share(self) -> float:
+        """How much of the batch is done, 0 to 1; 0 while the total is not known."""
+        return self.done / self.total if self.total else 0.0
+
+
+class Progress:
+    """Counts what happens to a batch's members. Thread-safe."""
+
+    def __init__(self, total: int | None) -> None:
+        self._lock = threading.Lock()
+        self._total = total
+        self._resumed = 0
+        self._done = Totals()
+        self._in_hand: dict[int, Totals] = {}
+        self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+
+    def resume(self, members: int) -> None:
+        """Counts a chunk that an earlier run completed."""
+        with self._lock:
+            self._resumed += members
+
+    def begin(self, chunk: int) -> None:
+        """A chunk is started, or started again: what it had counted so far counts no more."""
+        with self._lock:
+            self._in_hand[chunk] = Totals()
+
+    def add(self, chunk: int, row: MemberRow) -> None:
+        """One more member of a chunk is through."""
+        with self._lock:
+            self._in_hand[chunk].add(row)
+
+    def commit(self, chunk: int) -> None:
+        """A chunk's part is written."""
+        with self._lock:
+            self._done = self._done + self._in_hand.pop(chunk)
+
+    def snapshot(self) -> Snapshot:
+        """The state right now."""
+        now = time.monotonic()
+        with self._lock:
+            current = sum(self._in_hand.values(), start=self._done)
+            self._marks.append((now, current.members))
+            while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_SECONDS:
+                self._marks.popleft()
+            since, before = self._marks[0]
+        rate = (current.members - before) / max(now - since, 1e-3)
+        done = self._resumed + current.members
+        left = None
+        if self._total is not None and rate > 0:
+            left = (self._total - done) / rate
+        return Snapshot(done, self._total, current.faces, current.failed, rate, left)

@@ -1,0 +1,102 @@
+"""Every choice a person has about a batch: one model for the UI's form, the flags, the environment.
+
+A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from detection.settings import CutSettings, DetectionSettings
+
+MIB = 1 << 20
+
+
+class LimitSettings(BaseModel):
+    """Bounds that hold whatever an archive says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_pixels: int = Field(
+        100_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Largest image in pixels, width times height. Larger ones fail, undecoded.",
+    )
+    max_member_mib: int = Field(
+        256,
+        ge=1,
+        le=4096,
+        description="Largest member in MiB, unpacked. Larger ones fail, unread.",
+    )
+
+
+class ChunkSettings(BaseModel):
+    """How an archive is cut into units of work: whichever bound comes first closes a chunk."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    members: int = Field(64, ge=1, le=10_000, description="Most members in a chunk.")
+    mib: int = Field(
+        64,
+        ge=1,
+        le=1024,
+        description="Most MiB of archive in a chunk. One chunk a thread is in memory, and one more "
+        "waits where an archive can only be read in order.",
+    )
+
+
+class OutputSettings(BaseModel):
+    """How crops are laid out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layout: Literal["files", "shards"] = Field(
+        "files",
+        description="files: one file a face, in the archive's folders. shards: one WebDataset TAR "
+        "a chunk, for object stores and training.",
+    )
+
+
+class RunSettings(BaseModel):
+    """How a batch is run. Changes nothing in its result, so it is no part of its identity."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    threads: int = Field(
+        0, ge=0, le=256, description="Images worked on at once. 0: as many as there are cores."
+    )
+    existing: Literal["resume", "overwrite"] = Field(
+        "resume",
+        description="resume: complete what this batch left at the output. overwrite: remove any "
+        "batch that is there first.",
+    )
+
+
+class CropSettings(BaseModel):
+    """All settings of a batch."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    detection: DetectionSettings = Field(
+        default_factory=DetectionSettings, description="How faces are found."
+    )
+    crop: CutSettings = Field(default_factory=CutSettings, description="How faces are cut out.")
+    limits: LimitSettings = Field(
+        default_factory=LimitSettings, description="Bounds that hold whatever an archive says."
+    )
+    chunk: ChunkSettings = Field(
+        default_factory=ChunkSettings, description="How an archive is cut into units of work."
+    )
+    output: OutputSettings = Field(
+        default_factory=OutputSettings, description="How crops are laid out."
+    )
+    run: RunSettings = Field(
+        default_factory=RunSettings, description="How the batch is run; does not change its result."
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what comes out, as plain JSON values."""
+        return self.model_dump(mode="json", exclude={"run"})
