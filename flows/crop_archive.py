@@ -10,8 +10,6 @@ from typing import Any
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.utilities.annotations import quote
-from pydantic import BaseModel, ConfigDict
 
 from tasks.batch import Batch, plan
 from tasks.crop_chunk import detect_and_crop
@@ -19,25 +17,9 @@ from tasks.finish import finish, report
 from tasks.logs import plain_logs
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
+from tasks.summary import Summary
 
 _TICK_SECONDS = 0.25
-
-
-class Summary(BaseModel):
-    """What came of a batch. Counts are of members, but for `faces`."""
-
-    model_config = ConfigDict(frozen=True)
-
-    archive: str
-    output: str
-    members: int
-    cropped: int
-    no_face: int
-    skipped: int
-    failed: int
-    faces: int
-    errors: dict[str, int]
-    seconds: float
 
 
 @flow(name="crop-archive", flow_run_name="{archive}")
@@ -63,21 +45,11 @@ def crop_archive(archive: str, output: str, settings: CropSettings | None = None
     started = time.monotonic()
     batch = plan(archive, output, settings or CropSettings())
     members, chunks = _crop(batch)
-    totals = finish(quote(batch), members, chunks)
+    totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
-    report(batch, totals, seconds)
-    return Summary(
-        archive=batch.archive.uri,
-        output=batch.output.uri,
-        members=totals.members,
-        cropped=totals.cropped,
-        no_face=totals.no_face,
-        skipped=totals.skipped,
-        failed=totals.failed,
-        faces=totals.faces,
-        errors=dict(totals.errors),
-        seconds=seconds,
-    )
+    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, seconds)
+    report(summary, batch.output)
+    return summary
 
 
 def _crop(batch: Batch) -> tuple[int, int]:
@@ -97,10 +69,7 @@ def _crop(batch: Batch) -> tuple[int, int]:
                 if chunk.number in batch.done:
                     batch.progress.resume(chunk.count)
                     continue
-                # quoted: Prefect would otherwise search both for futures, byte by byte
-                window.append(
-                    runner.submit(detect_and_crop, {"batch": quote(batch), "chunk": quote(chunk)})
-                )
+                window.append(runner.submit(detect_and_crop, {"batch": batch, "chunk": chunk}))
                 if len(window) > threads:
                     _wait(window.popleft(), reporter)
             while window:
@@ -116,10 +85,10 @@ def _wait(future: PrefectFuture[int], reporter: Reporter) -> None:
     while True:
         try:
             future.result(timeout=_TICK_SECONDS)
+            break
         except TimeoutError:
             reporter.tick()
-        else:
-            return reporter.tick()
+    reporter.tick()
 
 
 def _cores() -> int:

@@ -55,3 +55,10 @@ class MemberError(Exception):
     def __init__(self, code: MemberErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def too_large(size: int, limit: int) -> MemberError:
+    """The error for a member above the bound, both in bytes."""
+    return MemberError(
+        MemberErrorCode.TOO_LARGE, f"it has {size} bytes; the limit for one member is {limit}"
+    )

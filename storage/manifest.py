@@ -140,8 +140,8 @@ class Totals:
         if status == Status.FAILED and error:
             self.errors[error] += 1
 
-    def add_part(self, part: pa.Table) -> None:
-        """Counts a part's rows in."""
+    def add_part(self, part: pa.Table | pa.RecordBatch) -> None:
+        """Counts a table's rows in."""
         columns = (part[name].to_pylist() for name in ("status", "error", "faces"))
         for status, error, faces in zip(*columns, strict=True):
             self._count(status, error, faces)
@@ -206,6 +206,14 @@ def assemble(
         raise AccountingError(
             f"The plan has {members} members, the parts account for {totals.members}. Run it again."
         )
+    return totals
+
+
+def count(manifest: IO[bytes]) -> Totals:
+    """Totals of a finished manifest, read a row group at a time."""
+    totals = Totals()
+    for rows in pq.ParquetFile(manifest).iter_batches(columns=["status", "error", "faces"]):
+        totals.add_part(rows)
     return totals
 
 

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from storage.errors import OutputError
 from storage.location import FOREIGN, resolve, translate
-from storage.manifest import AccountingError, Totals, assemble
+from storage.manifest import AccountingError, Totals, assemble, count
 
 BATCH = "batch.json"
 PARTS = "parts"
@@ -59,7 +59,7 @@ class Output:
         """Makes this output the batch's, or takes it up again.
 
         Args:
-            record: becomes `batch.json`; its `format`, `archive` and `settings` say which batch it is.
+            record: becomes `batch.json`; its `format`, `archive` and `settings` say which it is.
             existing: whether to complete what is there already or to remove it first.
 
         Returns:
@@ -107,6 +107,11 @@ class Output:
         if self._location.is_local:  # what a run that was killed left in the making
             shutil.rmtree(self._path(_STAGING), ignore_errors=True)
         return totals
+
+    def totals(self) -> Totals:
+        """Counts of a finished batch, from its manifest."""
+        with self._errors("read"), self._fs.open(self._path(MANIFEST), "rb") as file:
+            return count(file)
 
     def failures(self, most: int) -> list[dict[str, str]]:
         """The first rows of a finished batch's `failed.csv`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -22,21 +21,27 @@ _FORMAT = 1  # of the output folder; raised when a newer Facecrop could not resu
 _VERSIONS = ("facecrop", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg")
 
 
-@dataclass(slots=True)
 class Batch:
     """What every task of one run shares. Lives in memory only, and is never serialized.
 
+    No dataclass: Prefect would search its fields for futures at every task run.
+
     Attributes:
+        archive, output, settings: of the batch.
+        progress: what its tasks have counted.
         done: numbers of the chunks that earlier runs completed.
         stop: set when the run is ending early; chunks in hand are then given up.
     """
 
-    archive: Archive
-    output: Output
-    settings: CropSettings
-    progress: Progress
-    done: set[int]
-    stop: threading.Event = field(default_factory=threading.Event)
+    def __init__(
+        self, archive: Archive, output: Output, settings: CropSettings, done: set[int]
+    ) -> None:
+        self.archive = archive
+        self.output = output
+        self.settings = settings
+        self.progress = Progress(archive.members)
+        self.done = done
+        self.stop = threading.Event()
 
     @property
     def chunk_size(self) -> ChunkSize:
@@ -54,7 +59,7 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
     opened = open_archive(archive, Limits(settings.limits.max_member_mib * MIB))
     place = Output(output)
     done = place.claim(_record(opened, settings), settings.run.existing)
-    return Batch(opened, place, settings, Progress(opened.members), done)
+    return Batch(opened, place, settings, done)
 
 
 def _record(archive: Archive, settings: CropSettings) -> dict[str, Any]:

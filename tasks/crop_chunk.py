@@ -18,7 +18,7 @@ from tasks.crop_member import CroppedMember, crop_member
 from tasks.retries import RETRY_TRANSIENT, last_attempt
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """The run is ending; the chunk in hand was given up and a later run will do it."""
 
 
@@ -36,14 +36,14 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
 
     Raises:
         TransientError: storage failed; Prefect runs the chunk again.
-        Stopped: the batch is ending early.
+        StoppedError: the batch is ending early.
     """
     batch.progress.begin(chunk.number)
     rows: list[MemberRow] = []
     crops: dict[str, bytes] = {}
     for entry in _entries(batch, chunk, last_attempt()):
         if batch.stop.is_set():
-            raise Stopped(f"Chunk {chunk.number} was given up.")
+            raise StoppedError(f"Chunk {chunk.number} was given up.")
         member = crop_member(entry, chunk, batch.settings)
         rows.append(member.row)
         crops.update(_files(member, batch.settings.output.layout == "shards"))

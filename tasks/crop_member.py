@@ -59,7 +59,7 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
         )
     except ImageError as error:
         return _without_image(entry, Status.FAILED, error.code.value, str(error), digest)
-    except Exception as error:  # noqa: BLE001 - one image must never sink its neighbours
+    except Exception as error:
         logging.getLogger(__name__).exception("Member %d (%s)", entry.index, entry.name)
         message = f"Facecrop itself failed on this image: {type(error).__name__}. Please report it."
         return _without_image(entry, Status.FAILED, INTERNAL_ERROR, message, digest)

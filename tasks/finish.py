@@ -7,8 +7,10 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from storage.manifest import Totals
+from storage.output import Output
 from tasks.batch import Batch
 from tasks.retries import RETRY_TRANSIENT
+from tasks.summary import Summary
 
 FAILURES_SHOWN = 100
 
@@ -23,28 +25,26 @@ def finish(batch: Batch, members: int, chunks: int) -> Totals:
     return batch.output.finish(members, chunks)
 
 
-def report(batch: Batch, totals: Totals, seconds: float) -> None:
+def report(summary: Summary, output: Output) -> None:
     """Leaves the summary and the failures on the flow run's page."""
-    rate = totals.members / seconds if seconds else 0.0
-    lines = [
-        f"## {batch.archive.uri}",
-        "",
-        "| | |",
-        "|---|---:|",
-        f"| Members | {totals.members:,} |",
-        f"| Cropped | {totals.cropped:,} |",
-        f"| Faces | {totals.faces:,} |",
-        f"| Without a face | {totals.no_face:,} |",
-        f"| Skipped, no images | {totals.skipped:,} |",
-        f"| Failed | {totals.failed:,} |",
-        *(f"| Failed: `{code}` | {count:,} |" for code, count in totals.errors.most_common()),
-        f"| Seconds in this run | {seconds:,.1f} |",
-        f"| Members a second | {rate:,.1f} |",
-        "",
-        f"Output: `{batch.output.uri}`",
-    ]
-    create_markdown_artifact("\n".join(lines), key="batch-summary", description="What came of it")
-    if totals.failed:
-        failures = batch.output.failures(FAILURES_SHOWN)
-        shown = f"The first {len(failures)} of {totals.failed:,}; all are in failed.csv."
+    rows = {
+        "Members": summary.members,
+        "With a face": summary.cropped,
+        "Faces": summary.faces,
+        "Without a face": summary.no_face,
+        "Skipped, no images": summary.skipped,
+        "Failed": summary.failed,
+        **{f"Failed: `{code}`": count for code, count in summary.errors.items()},
+        "Seconds": round(summary.seconds),
+        "Members a second": round(summary.members / summary.seconds, 1),
+    }
+    table = "\n".join(f"| {name} | {value:,} |" for name, value in rows.items())
+    create_markdown_artifact(
+        f"## {summary.archive}\n\n| | |\n|---|---:|\n{table}\n\nOutput: `{summary.output}`\n",
+        key="batch-summary",
+        description="What came of the batch",
+    )
+    if summary.failed:
+        failures = output.failures(FAILURES_SHOWN)
+        shown = f"The first {len(failures)} of {summary.failed:,}; all are in failed.csv."
         create_table_artifact(failures, key="failed-images", description=shown)

@@ -83,3 +83,23 @@ class Progress:
         if self._total is not None and rate > 0:
             left = (self._total - done) / rate
         return Snapshot(done, self._total, current.faces, current.failed, rate, left)
+
+
+def describe(snapshot: Snapshot) -> str:
+    """One line: how many of how many, how fast, how long still, how many failed."""
+    total = "" if snapshot.total is None else f" of {snapshot.total:,}"
+    left = snapshot.seconds_left
+    time_left = "" if left is None else f", {duration(left)} left"
+    failed = f", {snapshot.failed:,} failed" if snapshot.failed else ""
+    rate = f"{snapshot.images_per_second:,.1f} images/s"
+    return f"{snapshot.done:,}{total} images, {rate}{time_left}{failed}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as `45 s`, `12 min 5 s` or `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,1 @@
+"""What is registered on a Prefect server."""

@@ -1,0 +1,1 @@
+"""The ways in besides Prefect itself."""

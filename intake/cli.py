@@ -1,0 +1,165 @@
+"""The `facecrop` command.
+
+Exit codes: 0 done; 1 failed; 2 wrong use; 3 done, but some images failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from intake.exits import DONE, FAILED, INTERRUPTED, WRONG_USE, complain
+from intake.options import OptionError, add_options, read_options
+
+_EXIT_CODES = "exit codes: 0 done; 1 failed; 2 wrong use; 3 done, but some images failed"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from here")
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - held until the process ends
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="facecrop",
+        description="Find every face in an archive of photographs and cut each one out.",
+        epilog=_EXIT_CODES,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"facecrop {version('facecrop')}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_crop(commands)
+    _add_submit(commands)
+    _add_sample(commands)
+    return parser
+
+
+def _add_crop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    crop = commands.add_parser(
+        "crop",
+        help="crop archives here and now",
+        description="Crop archives on this machine. Run again, it goes on where it stopped.",
+        epilog=f"Each setting may also be given as FACECROP_GROUP_FIELD in the environment. "
+        f"{_EXIT_CODES}",
+        allow_abbrev=False,
+    )
+    crop.add_argument(
+        "archives",
+        nargs="+",
+        metavar="ARCHIVE",
+        help="ZIP, TAR, TAR.GZ, TAR.ZST, a folder, or a .txt list of image URIs; a path or a URI",
+    )
+    crop.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder or URI for the crops and the manifest; with several archives, each gets a "
+        "folder of its own name in it",
+    )
+    crop.add_argument("--json", action="store_true", help="print one JSON object an archive")
+    crop.add_argument("--verbose", action="store_true", help="show Prefect's log, no progress bar")
+    add_options(crop)
+    crop.set_defaults(run=_crop)
+
+
+def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    submit = commands.add_parser(
+        "submit",
+        help="hand an archive to a Prefect deployment",
+        description="Start a run of a deployment on the Prefect server of PREFECT_API_URL.",
+        epilog=_EXIT_CODES,
+    )
+    submit.add_argument("archive", metavar="ARCHIVE", help="as for `facecrop crop`")
+    submit.add_argument("--output", required=True, metavar="DIR", help="folder or URI")
+    submit.add_argument(
+        "--deployment",
+        default="crop-archive/local",
+        metavar="FLOW/NAME",
+        help="which deployment runs it (default crop-archive/local)",
+    )
+    submit.add_argument("--watch", action="store_true", help="show its progress until it is done")
+    add_options(submit)
+    submit.set_defaults(run=_submit)
+
+
+def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    sample = commands.add_parser(
+        "sample",
+        help="write a ZIP of sample photographs",
+        description="Write a ZIP made of the photographs that come with scikit-image: with one "
+        "face, several, none, in every EXIF orientation and several formats, and one damaged.",
+    )
+    sample.add_argument("file", type=Path, metavar="FILE.zip")
+    sample.add_argument("--count", type=int, default=40, metavar="N", help="members (default 40)")
+    sample.set_defaults(run=_sample)
+
+
+# Each command imports what it needs when it runs: Prefect alone takes seconds to import, and
+# `--help` and a mistyped flag should not wait for it.
+
+
+def _crop(arguments: argparse.Namespace) -> int:
+    try:
+        settings = read_options(arguments, os.environ)
+    except OptionError as error:
+        return _wrong_use(str(error))
+    from intake.crop import crop_all
+
+    return crop_all(
+        arguments.archives,
+        arguments.output,
+        settings,
+        as_json=arguments.json,
+        verbose=arguments.verbose,
+    )
+
+
+def _submit(arguments: argparse.Namespace) -> int:
+    try:
+        settings = read_options(arguments, os.environ)
+    except OptionError as error:
+        return _wrong_use(str(error))
+    from intake.submit import submit
+
+    return submit(
+        arguments.deployment,
+        arguments.archive,
+        arguments.output,
+        settings,
+        watch=arguments.watch,
+    )
+
+
+def _sample(arguments: argparse.Namespace) -> int:
+    from intake.samples import write_sample
+
+    try:
+        write_sample(arguments.file, arguments.count)
+    except ValueError as error:
+        return _wrong_use(str(error))
+    except OSError as error:
+        complain(f"cannot write {arguments.file}: {error.strerror}; name another file")
+        return FAILED
+    print(f"{arguments.file}: {arguments.count} members")
+    return DONE
+
+
+def _wrong_use(message: str) -> int:
+    for line in message.splitlines():
+        complain(line)
+    return WRONG_USE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

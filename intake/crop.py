@@ -1,0 +1,89 @@
+"""`facecrop crop`: archives cropped in this process, with a progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from intake.bar import Bar
+from intake.exits import DONE, DONE_WITH_FAILURES, FAILED, WRONG_USE, complain, explain
+from intake.render import render
+from tasks.settings import CropSettings
+
+
+def crop_all(
+    archives: list[str], output: str, settings: CropSettings, *, as_json: bool, verbose: bool
+) -> int:
+    """Crops each archive, prints what came of it, and returns the exit code."""
+    try:
+        outputs = _outputs(archives, output)
+    except ValueError as error:
+        complain(str(error))
+        return WRONG_USE
+    if not verbose:
+        # what the log would say, the bar and the error line say
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    with _terminable():
+        codes = [
+            _crop_one(archive, place, settings, as_json=as_json, verbose=verbose)
+            for archive, place in outputs.items()
+        ]
+    return next((code for code in (FAILED, DONE_WITH_FAILURES) if code in codes), DONE)
+
+
+def _outputs(archives: list[str], output: str) -> dict[str, str]:
+    """Where each archive's batch goes: a single one into `output`, several into folders of it."""
+    if len(archives) == 1:
+        return {archives[0]: output}
+    names = [archive.replace("\\", "/").rstrip("/").rpartition("/")[2] for archive in archives]
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise ValueError(f"two archives are named {twice[0]}; crop them into separate outputs")
+    return {
+        archive: f"{output.rstrip('/')}/{name}"
+        for archive, name in zip(archives, names, strict=True)
+    }
+
+
+def _crop_one(
+    archive: str, output: str, settings: CropSettings, *, as_json: bool, verbose: bool
+) -> int:
+    with Bar(archive, shown=not verbose) as bar:
+        # imported here, because it takes seconds, in which the bar says what is going on
+        from flows.crop_archive import crop_archive
+        from tasks.reporter import LISTENER
+
+        listening = LISTENER.set(bar.show)
+        try:
+            summary = crop_archive(archive, output, settings)
+            message = ""
+        except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
+            message = explain(error, verbose=verbose)
+        finally:
+            LISTENER.reset(listening)
+    if message:
+        complain(message)
+        if as_json:
+            print(json.dumps({"archive": archive, "output": output, "error": message}), flush=True)
+        return FAILED
+    print(summary.model_dump_json() if as_json else render(summary), flush=True)
+    return DONE_WITH_FAILURES if summary.failed else DONE
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Makes SIGTERM end the work as Ctrl-C does: in seconds, with nothing half-written."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
