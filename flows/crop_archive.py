@@ -1,7 +1,5 @@
 """An archive of photographs to face crops and a manifest."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections import deque
@@ -19,11 +17,12 @@ from tasks.reporter import Reporter
 from tasks.settings import CropSettings
 from tasks.summary import Summary
 
+DEFAULTS = CropSettings()
 _TICK_SECONDS = 0.25
 
 
 @flow(name="crop-archive", flow_run_name="{archive}")
-def crop_archive(archive: str, output: str, settings: CropSettings | None = None) -> Summary:
+def crop_archive(archive: str, output: str, settings: CropSettings = DEFAULTS) -> Summary:
     """Finds every face in an archive of photographs and cuts each one out.
 
     The output is a folder or prefix with `crops/`, `manifest.parquet` (a row for every member),
@@ -43,11 +42,13 @@ def crop_archive(archive: str, output: str, settings: CropSettings | None = None
     """
     plain_logs()
     started = time.monotonic()
-    batch = plan(archive, output, settings or CropSettings())
+    batch = plan(archive, output, settings)
     members, chunks = _crop(batch)
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
-    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, seconds)
+    summary = Summary.of(
+        batch.archive.uri, batch.output.uri, totals, batch.progress.resumed, seconds
+    )
     report(summary, batch.output)
     return summary
 

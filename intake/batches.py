@@ -84,7 +84,7 @@ def summary(run: UUID) -> Summary:
         done = client.read_flow_run(run)
     output = Output(done.parameters["output"])
     seconds = done.total_run_time.total_seconds()
-    return Summary.of(done.parameters["archive"], output.uri, output.totals(), seconds)
+    return Summary.of(done.parameters["archive"], output.uri, output.totals(), None, seconds)
 
 
 def _look(client: SyncPrefectClient, run: UUID) -> Sight:

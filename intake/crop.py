@@ -13,7 +13,9 @@ from types import FrameType
 from intake.bar import Bar
 from intake.exits import DONE, DONE_WITH_FAILURES, FAILED, WRONG_USE, complain, explain
 from intake.render import render
+from storage.location import probe, resolve
 from tasks.settings import CropSettings
+from tasks.summary import Summary
 
 
 def crop_all(
@@ -53,26 +55,29 @@ def _outputs(archives: list[str], output: str) -> dict[str, str]:
 def _crop_one(
     archive: str, output: str, settings: CropSettings, *, as_json: bool, verbose: bool
 ) -> int:
-    with Bar(archive, shown=not verbose) as bar:
-        # imported here, because it takes seconds, in which the bar says what is going on
-        from flows.crop_archive import crop_archive
-        from tasks.reporter import LISTENER
-
-        listening = LISTENER.set(bar.show)
-        try:
-            summary = crop_archive(archive, output, settings)
-            message = ""
-        except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
-            message = explain(error, verbose=verbose)
-        finally:
-            LISTENER.reset(listening)
-    if message:
+    try:
+        with Bar(archive, shown=not verbose) as bar:
+            summary = _run(archive, output, settings, bar)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
+        message = explain(error, verbose=verbose)
         complain(message)
         if as_json:
             print(json.dumps({"archive": archive, "output": output, "error": message}), flush=True)
         return FAILED
     print(summary.model_dump_json() if as_json else render(summary), flush=True)
     return DONE_WITH_FAILURES if summary.failed else DONE
+
+
+def _run(archive: str, output: str, settings: CropSettings, bar: Bar) -> Summary:
+    probe(resolve(archive))  # a mistyped name need not wait until Prefect has started
+    from flows.crop_archive import crop_archive
+    from tasks.reporter import LISTENER
+
+    listening = LISTENER.set(bar.show)
+    try:
+        return crop_archive(archive, output, settings)
+    finally:
+        LISTENER.reset(listening)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ def render(summary: Summary) -> str:
         f"{summary.archive}: {images:,} images, {summary.faces:,} faces",
         f"  {summary.cropped:,} with a face, {summary.no_face:,} without, "
         f"{summary.failed:,} failed, {summary.skipped:,} skipped",
-        f"  {summary.seconds:,.1f} s, {summary.members / summary.seconds:,.1f} images/s",
+        f"  {_pace(summary)}",
         f"  crops     {summary.output}/crops",
         f"  manifest  {summary.output}/manifest.parquet",
     ]
@@ -20,3 +20,12 @@ def render(summary: Summary) -> str:
         codes = ", ".join(f"{code} {count:,}" for code, count in summary.errors.items())
         lines.append(f"  failed    {summary.output}/failed.csv ({codes})")
     return "\n".join(lines)
+
+
+def _pace(summary: Summary) -> str:
+    parts = [f"{summary.seconds:,.1f} s"]
+    if summary.images_per_second:
+        parts.append(f"{summary.images_per_second:,.1f} images/s")
+    if summary.resumed:
+        parts.append(f"{summary.resumed:,} were done before")
+    return ", ".join(parts)

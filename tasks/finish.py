@@ -27,6 +27,7 @@ def finish(batch: Batch, members: int, chunks: int) -> Totals:
 
 def report(summary: Summary, output: Output) -> None:
     """Leaves the summary and the failures on the flow run's page."""
+    rate = summary.images_per_second
     rows = {
         "Members": summary.members,
         "With a face": summary.cropped,
@@ -35,8 +36,9 @@ def report(summary: Summary, output: Output) -> None:
         "Skipped, no images": summary.skipped,
         "Failed": summary.failed,
         **{f"Failed: `{code}`": count for code, count in summary.errors.items()},
+        **({"Done by earlier runs": summary.resumed} if summary.resumed else {}),
         "Seconds": round(summary.seconds),
-        "Members a second": round(summary.members / summary.seconds, 1),
+        **({"Members a second": round(rate, 1)} if rate else {}),
     }
     table = "\n".join(f"| {name} | {value:,} |" for name, value in rows.items())
     create_markdown_artifact(

@@ -38,12 +38,16 @@ class Snapshot:
 
 
 class Progress:
-    """Counts what happens to a batch's members. Thread-safe."""
+    """Counts what happens to a batch's members. Thread-safe.
+
+    Attributes:
+        resumed: members of chunks that earlier runs completed.
+    """
 
     def __init__(self, total: int | None) -> None:
         self._lock = threading.Lock()
         self._total = total
-        self._resumed = 0
+        self.resumed = 0
         self._done = Totals()
         self._in_hand: dict[int, Totals] = {}
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
@@ -51,7 +55,7 @@ class Progress:
     def resume(self, members: int) -> None:
         """Counts a chunk that an earlier run completed."""
         with self._lock:
-            self._resumed += members
+            self.resumed += members
 
     def begin(self, chunk: int) -> None:
         """A chunk is started, or started again: what it had counted so far counts no more."""
@@ -78,7 +82,7 @@ class Progress:
                 self._marks.popleft()
             since, before = self._marks[0]
         rate = (current.members - before) / max(now - since, 1e-3)
-        done = self._resumed + current.members
+        done = self.resumed + current.members
         left = None
         if self._total is not None and rate > 0:
             left = (self._total - done) / rate

@@ -27,6 +27,7 @@ class LimitSettings(BaseModel):
     )
     max_member_mib: int = Field(
         256,
+        title="Max Member MiB",
         ge=1,
         le=4096,
         description="Largest member in MiB, unpacked. Larger ones fail, unread.",
@@ -41,6 +42,7 @@ class ChunkSettings(BaseModel):
     members: int = Field(64, ge=1, le=10_000, description="Most members in a chunk.")
     mib: int = Field(
         64,
+        title="MiB",
         ge=1,
         le=1024,
         description="Most MiB of archive in a chunk. One chunk a thread is in memory, and one more "
@@ -80,21 +82,17 @@ class CropSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    detection: DetectionSettings = Field(
-        default_factory=DetectionSettings, description="How faces are found."
-    )
-    crop: CutSettings = Field(default_factory=CutSettings, description="How faces are cut out.")
+    detection: DetectionSettings = Field(DetectionSettings(), description="How faces are found.")
+    crop: CutSettings = Field(CutSettings(), description="How faces are cut out.")
     limits: LimitSettings = Field(
-        default_factory=LimitSettings, description="Bounds that hold whatever an archive says."
+        LimitSettings(), description="Bounds that hold whatever an archive says."
     )
     chunk: ChunkSettings = Field(
-        default_factory=ChunkSettings, description="How an archive is cut into units of work."
+        ChunkSettings(), description="How an archive is cut into units of work."
     )
-    output: OutputSettings = Field(
-        default_factory=OutputSettings, description="How crops are laid out."
-    )
+    output: OutputSettings = Field(OutputSettings(), description="How crops are laid out.")
     run: RunSettings = Field(
-        default_factory=RunSettings, description="How the batch is run; does not change its result."
+        RunSettings(), description="How the batch is run; does not change its result."
     )
 
     def identity(self) -> dict[str, Any]:

@@ -14,7 +14,8 @@ class Summary(BaseModel):
 
     Attributes:
         errors: how many members failed with each code.
-        seconds: that this run took; a run that resumes a batch counts only itself.
+        resumed: how many members earlier runs had done; None where only the output was looked at.
+        seconds: that this run took.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,10 +29,20 @@ class Summary(BaseModel):
     failed: int
     faces: int
     errors: dict[str, int]
+    resumed: int | None
     seconds: float
 
+    @property
+    def images_per_second(self) -> float | None:
+        """Members that this run did, a second; None where it cannot be told."""
+        if self.resumed is None or self.resumed == self.members or not self.seconds:
+            return None
+        return (self.members - self.resumed) / self.seconds
+
     @classmethod
-    def of(cls, archive: str, output: str, totals: Totals, seconds: float) -> Self:
+    def of(
+        cls, archive: str, output: str, totals: Totals, resumed: int | None, seconds: float
+    ) -> Self:
         """The summary of a finished batch."""
         return cls(
             archive=archive,
@@ -43,5 +54,6 @@ class Summary(BaseModel):
             failed=totals.failed,
             faces=totals.faces,
             errors=dict(totals.errors.most_common()),
+            resumed=resumed,
             seconds=seconds,
         )
