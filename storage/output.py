@@ -48,6 +48,8 @@ class Output:
     """
 
     def __init__(self, uri: str) -> None:
+        if uri.startswith(("http://", "https://")):
+            raise OutputError(f"{uri} cannot be written to. Name a folder or an s3:// prefix.")
         self._location = resolve(uri)
         # fsspec takes these for patterns when it removes a folder, and would reach its neighbours
         if not self._location.is_local and glob.has_magic(self._location.path):
