@@ -30,11 +30,11 @@ class SkipReason(StrEnum):
 
 
 class StorageError(Exception):
-    """One clear line for a person, naming the input and the fix. Permanent: trying again is no use."""
+    """One clear line for a person, naming input and fix. Permanent: trying again is no use."""
 
 
 class ArchiveError(StorageError):
-    """The archive as a whole cannot be used: absent, forbidden, truncated, not an archive, changed."""
+    """The archive as a whole cannot be used: absent, forbidden, cut short, not one, changed."""
 
 
 class OutputError(StorageError):

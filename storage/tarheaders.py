@@ -1,0 +1,223 @@
+"""The headers of a TAR file: ustar and pax (POSIX.1-2017, pax, "ustar Interchange Format"), GNU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from storage.errors import ArchiveError
+
+BLOCK = 512
+_ZEROS = bytes(BLOCK)
+_MAX_EXTENSION = 1 << 20  # a long name or a pax header above this is damage
+_AGAIN = "copy or download it again"
+
+
+class Kind(Enum):
+    """What a member is."""
+
+    FILE = "file"
+    LINK = "link"
+    SPECIAL = "special"
+    SPARSE = "sparse"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member's place, in bytes from the start of the (uncompressed) TAR.
+
+    Attributes:
+        begin: where its first header is, extended ones included.
+        data: where its content begins.
+        size: bytes of content.
+        end: where the next header begins.
+        name: as the archive spells it.
+        kind: what it is.
+    """
+
+    begin: int
+    data: int
+    size: int
+    end: int
+    name: str
+    kind: Kind
+
+
+class Source(Protocol):
+    """Bytes in order."""
+
+    position: int
+
+    def read(self, size: int) -> bytes:
+        """Returns the next `size` bytes, fewer only at the end."""
+        ...
+
+    def skip(self, size: int) -> None:
+        """Passes over bytes."""
+        ...
+
+    def mark(self) -> None:
+        """Says that a member may begin here and nothing before is wanted any more."""
+        ...
+
+
+def is_header(block: bytes) -> bool:
+    """Whether 512 bytes are a TAR header, by their checksum."""
+    if len(block) < BLOCK or block[:BLOCK] == _ZEROS:
+        return False
+    stated = _number(block[148:156])
+    # the checksum field itself counts as eight blanks; old writers summed signed characters
+    blanked = block[:148] + b" " * 8 + block[156:BLOCK]
+    total = sum(blanked)
+    return total == stated or total - 256 * sum(octet > 127 for octet in blanked) == stated
+
+
+def scan(source: Source, uri: str) -> Iterator[Member]:
+    """Walks the headers; directories are passed over.
+
+    The consumer may read a member's content from `source` before it asks for the next member.
+    Zero blocks between members are passed over too: whatever stands behind them must be a header
+    again (archives put one behind the other) and is damage otherwise, so that damage never looks
+    like the end.
+
+    Raises:
+        ArchiveError: damaged or cut short.
+        TransientError: storage failed.
+    """
+    while True:
+        source.mark()
+        begin = source.position
+        block = source.read(BLOCK)
+        if not block:
+            return
+        if block == _ZEROS:
+            continue
+        extensions: dict[str, bytes] = {}
+        while True:
+            if len(block) < BLOCK:
+                raise cut_short(uri, begin)
+            if not is_header(block):
+                what = "damaged" if begin else "not a TAR, or damaged at its very start"
+                raise ArchiveError(
+                    f"{uri} is {what}: no valid TAR header at byte {source.position - BLOCK}; "
+                    f"{_AGAIN}"
+                )
+            if block[156:157] not in b"xXgLKN":
+                break
+            _extend(source, uri, block, extensions)
+            block = source.read(BLOCK)
+        member = _member(source, uri, block, extensions, begin)
+        if member is None:
+            continue
+        yield member
+        source.skip(member.end - source.position)
+
+
+def cut_short(uri: str, at: int) -> ArchiveError:
+    """The error for a TAR that ends inside a member."""
+    return ArchiveError(f"{uri} is cut short: it ends inside the member at byte {at}; {_AGAIN}")
+
+
+def _extend(source: Source, uri: str, block: bytes, extensions: dict[str, bytes]) -> None:
+    """Reads what stands before a member's own header and belongs to it."""
+    kind = block[156:157]
+    size = _number(block[124:136])
+    if not 0 <= size <= _MAX_EXTENSION:
+        raise ArchiveError(
+            f"{uri} is damaged: the extended TAR header before byte {source.position} declares "
+            f"{size} bytes; {_AGAIN}"
+        )
+    body = source.read(_padded(size))
+    if len(body) < _padded(size):
+        raise cut_short(uri, source.position - len(body) - BLOCK)
+    if kind in b"xX":
+        extensions.update(_pax(body[:size], uri, source.position))
+    elif kind == b"L":
+        extensions.setdefault("path", body[:size].rstrip(b"\0"))
+
+
+def _pax(body: bytes, uri: str, at: int) -> dict[str, bytes]:
+    """Records of the form `<length> <key>=<value>\\n`, the length counting itself."""
+    records = {}
+    while body.rstrip(b"\0"):
+        digits, blank, _ = body[:20].partition(b" ")
+        length = int(digits) if digits.isdigit() else 0
+        key, equals, value = body[len(digits) + 1 : length - 1].partition(b"=")
+        if not (blank and equals and length <= len(body) and body[length - 1 : length] == b"\n"):
+            raise ArchiveError(
+                f"{uri} is damaged: the pax header before byte {at} makes no sense; {_AGAIN}"
+            )
+        records[key.decode("latin-1")] = value
+        body = body[length:]
+    return records
+
+
+def _member(
+    source: Source, uri: str, block: bytes, extensions: dict[str, bytes], begin: int
+) -> Member | None:
+    """What a header describes; None for what is no member: directories, labels, dump lists."""
+    flag = block[156:157]
+    name = block[:100].split(b"\0")[0]
+    prefix = block[345:500].split(b"\0")[0]
+    if prefix and block[257:263] == b"ustar\0":
+        name = prefix + b"/" + name
+    name = extensions.get("path", name)
+    size = _number(block[124:136])
+    if (stated := extensions.get("size")) is not None:
+        size = int(stated) if stated.isdigit() else -1
+    if size < 0:
+        raise ArchiveError(
+            f"{uri} is damaged: the TAR header before byte {source.position} declares no valid "
+            f"size; {_AGAIN}"
+        )
+    if flag == b"M":
+        raise ArchiveError(f"{uri} is one part of a multi-volume TAR; join its parts first")
+    kind = Kind.FILE
+    if flag in b"12":
+        kind, size = Kind.LINK, 0
+    elif flag in b"346":
+        kind, size = Kind.SPECIAL, 0
+    elif flag == b"S":
+        kind = Kind.SPARSE
+        more = block[482]
+        while more:  # further blocks of the map of holes
+            block = source.read(BLOCK)
+            if len(block) < BLOCK:
+                raise cut_short(uri, begin)
+            more = block[504]
+    elif any(key.startswith("GNU.sparse.") for key in extensions):
+        kind, name = Kind.SPARSE, extensions.get("GNU.sparse.name", name)
+    elif flag == b"5" or flag == b"V" or (flag == b"\0" and name.endswith(b"/")):
+        return None
+    elif flag == b"D":
+        source.skip(_padded(size))
+        return None
+    data = source.position
+    return Member(begin, data, size, data + _padded(size), _text(name), kind)
+
+
+def _number(field: bytes) -> int:
+    """Octal digits, or GNU's base-256 where the first bit is set; -1 for neither."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) - (0x80 << 8 * (len(field) - 1))
+        return -1 if field[0] == 0xFF else value
+    digits = field.split(b"\0")[0].strip()
+    if not digits:
+        return 0
+    try:
+        return int(digits, 8)
+    except ValueError:
+        return -1
+
+
+def _padded(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

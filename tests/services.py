@@ -1,0 +1,181 @@
+"""Real servers for the tests that need one, each started on free ports and ended again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO
+
+_GRPC = 10_000  # SeaweedFS listens for gRPC this far above each of its ports
+
+
+@dataclass(frozen=True)
+class S3:
+    """A running S3-compatible server with one bucket.
+
+    Attributes:
+        endpoint: its address.
+        bucket: the bucket's name.
+        environment: what a process needs to talk to it.
+    """
+
+    endpoint: str
+    bucket: str
+    environment: dict[str, str]
+
+
+def free_ports(count: int) -> list[int]:
+    """Finds ports on 127.0.0.1 that are free, each together with the one 10,000 above."""
+    found: list[socket.socket] = []
+    port = 20_000 + os.getpid() % 20_000
+    while len(found) < 2 * count:
+        port += 1
+        pair = [socket.socket(), socket.socket()]
+        try:
+            pair[0].bind(("127.0.0.1", port))
+            pair[1].bind(("127.0.0.1", port + _GRPC))
+        except OSError:
+            for one in pair:
+                one.close()
+        else:
+            found += pair
+    ports = [one.getsockname()[1] for one in found[::2]]
+    for one in found:
+        one.close()
+    return ports
+
+
+@contextmanager
+def seaweedfs(folder: Path, bucket: str = "photos") -> Iterator[S3]:
+    """Runs SeaweedFS with its data and log in `folder`, and ends the process it started."""
+    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+    if weed is None:
+        raise RuntimeError("SeaweedFS is missing: install the development dependencies")
+    master, volume, filer, admin, s3 = free_ports(5)
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
+        "AWS_ACCESS_KEY_ID": "test-key",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    data = folder / "data"
+    data.mkdir(parents=True)
+    options = {
+        **{"dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1"},
+        **{"master.port": master, "volume.port": volume, "filer.port": filer},
+        **{"admin.port": admin, "s3.port": s3, "s3.port.iceberg": 0, "s3.port.lance": 0},
+        **{"master.telemetry": "false", "webdav": "false", "s3.autoCreateBucket": "false"},
+    }
+    with (folder / "weed.log").open("wb") as log:
+        process = subprocess.Popen(
+            [weed, "mini", *(f"-{name}={value}" for name, value in options.items())],
+            env={**os.environ, **environment, "GOMEMLIMIT": "256MiB"},
+            cwd=folder,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _make_bucket(process, log, environment, bucket)
+            yield S3(environment["AWS_ENDPOINT_URL"], bucket, environment)
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _make_bucket(
+    process: subprocess.Popen[bytes], log: IO[bytes], environment: dict[str, str], bucket: str
+) -> None:
+    """Waits for the server until it takes the bucket: only then do all its parts answer."""
+    import botocore.exceptions  # type: ignore[import-untyped]
+    import botocore.session  # type: ignore[import-untyped]
+
+    client = botocore.session.get_session().create_client(
+        "s3",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        region_name=environment["AWS_DEFAULT_REGION"],
+    )
+    until = time.monotonic() + 60
+    while True:
+        try:
+            client.create_bucket(Bucket=bucket)
+            client.put_object(Bucket=bucket, Key="ready", Body=b"")
+            client.delete_object(Bucket=bucket, Key="ready")
+        except client.exceptions.BucketAlreadyOwnedByYou:
+            pass
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"SeaweedFS did not start; see {log.name}") from None
+            time.sleep(0.2)
+        else:
+            return
+
+
+@contextmanager
+def web_server(folder: Path, *, ranges: bool = True) -> Iterator[str]:
+    """Serves a folder over HTTP, with or without answering range requests; gives its address."""
+    kind = RangeHandler if ranges else QuietHandler
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Files without ranges, as the standard library serves them."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+class RangeHandler(QuietHandler):
+    """Files with ranges. A file called `error-<status>…` answers with that status instead."""
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.name.startswith("error-"):
+            self.send_error(int(path.name[6:9]))
+            return
+        if not path.is_file() or "Range" not in self.headers:
+            super().do_GET()
+            return
+        data = path.read_bytes()
+        first, _, last = self.headers["Range"].removeprefix("bytes=").partition("-")
+        part = data[int(first) : int(last) + 1]
+        if not part:
+            self.send_error(416)
+            return
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(part)))
+        end = int(first) + len(part) - 1
+        self.send_header("Content-Range", f"bytes {first}-{end}/{len(data)}")
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def do_HEAD(self) -> None:
+        if Path(self.translate_path(self.path)).name.startswith("error-"):
+            self.do_GET()
+        else:
+            super().do_HEAD()

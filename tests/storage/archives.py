@@ -1,0 +1,38 @@
+"""What the tests of every kind of archive need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.members import Archive, ChunkSize, Entry, Limits
+
+LIMITS = Limits(member_bytes=8 << 20)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A hand-made ZIP entry: local header with data, and its directory record in two pieces."""
+
+    local: bytes
+    central: bytes
+    name: bytes
+
+
+def read_all(archive: Archive, size: ChunkSize) -> list[Entry]:
+    """Reads every chunk, and checks what must hold for every archive."""
+    entries: list[Entry] = []
+    for number, chunk in enumerate(archive.chunks(size)):
+        assert (chunk.number, chunk.first) == (number, len(entries))
+        assert 1 <= chunk.count <= size.members
+        read = list(archive.read(chunk))
+        assert [entry.index for entry in read] == list(
+            range(chunk.first, chunk.first + chunk.count)
+        )
+        for entry in read:
+            assert [entry.data, entry.skip, entry.error].count(None) == 2
+        entries += read
+    return entries
+
+
+def names_and_data(entries: list[Entry]) -> list[tuple[str, bytes | None]]:
+    return [(e.name, None if e.data is None else bytes(e.data)) for e in entries]

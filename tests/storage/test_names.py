@@ -1,0 +1,150 @@
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import SkipReason
+from storage.names import crop_stem, digest, fold, looks_like_image, repeats, skip_reason, unsafe
+
+RESERVED = {"con", "prn", "aux", "nul", "com1", "lpt9"}
+# names that are likely to collide: few letters, and everything that some file system minds
+AWKWARD = st.text(
+    st.sampled_from(
+        [*'aAb1~_. /\\:*?"<>|\0\n', "\u00e4", "\u0308", "\u00df", "\udc80", "\u212a", "\ufb01"]
+    ),
+    max_size=12,
+)
+PIECES = st.lists(
+    st.sampled_from(["a", "A", "a.jpg", "A.JPG", "a.jpg_", "con", "..", ".", "", "~1", "x~2", "é"]),
+    min_size=1,
+    max_size=4,
+).map("/".join)
+NAMES = st.lists(AWKWARD | PIECES | st.text(max_size=30), unique=True, min_size=1, max_size=12)
+
+
+def stems(names: list[str]) -> list[str]:
+    again = repeats(b"".join(map(digest, names)))
+    return [crop_stem(name, i, bool(again[i])) for i, name in enumerate(names)]
+
+
+@given(NAMES)
+def test_no_two_members_share_a_stem_even_where_case_does_not_count(names: list[str]) -> None:
+    found = [unicodedata.normalize("NFC", stem).casefold() for stem in stems(names)]
+    assert len(set(found)) == len(names)
+
+
+@given(NAMES)
+def test_no_crop_is_where_another_needs_a_folder(names: list[str]) -> None:
+    files = {fold(f"{stem}_{rank}.jpg") for stem in stems(names) for rank in range(2)}
+    folders = {
+        fold("/".join(stem.split("/")[:depth]))
+        for stem in stems(names)
+        for depth in range(1, stem.count("/") + 1)
+    }
+    assert not files & folders
+
+
+@given(AWKWARD | PIECES | st.text(max_size=400))
+def test_a_stem_is_a_path_that_every_file_system_takes(name: str) -> None:
+    stem = crop_stem(name, 7, duplicate=False)
+    assert not stem.startswith("/")
+    assert len(stem.encode()) <= 830
+    for part in stem.split("/"):
+        assert part not in ("", ".", "..")
+        assert not part.endswith((".", " "))
+        assert not set(part) & set('<>:"|?*\\\0\n')
+        assert part.split(".")[0].rstrip().lower() not in RESERVED
+        assert len(part.encode()) <= 220
+    assert unsafe(stem) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("class-3a/IMG_1.jpg", "class-3a/IMG_1.jpg"),
+        ("class-3a\\IMG_1.jpg", "class-3a/IMG_1.jpg"),
+        ("Schüler/Zoë.png", "Schüler/Zoë.png"),
+        ("a.jpg/b", "a.jpg_/b~5"),
+        ("x~3", "x~3~5"),
+        ("a?.jpg", "a_.jpg~5"),
+        ("/etc/passwd", "etc/passwd~5"),
+        ("../up.jpg", "_/up.jpg~5"),
+        ("con.jpg", "_con.jpg~5"),
+        ("Zoe\u0308.png", "Zoë.png~5"),
+        ("", "_~5"),
+        ("ü" * 150 + ".jpg", "ü" * 100 + "~5"),
+    ],
+)
+def test_stem(name: str, stem: str) -> None:
+    assert crop_stem(name, 5, duplicate=False) == stem
+
+
+def test_a_duplicate_gets_its_index() -> None:
+    assert crop_stem("a.jpg", 12, duplicate=True) == "a.jpg~12"
+
+
+def test_the_whole_path_is_bounded() -> None:
+    stem = crop_stem("/".join(["folder" * 20] * 60) + "/a.jpg", 3, duplicate=False)
+    assert len(stem.encode()) < 830
+    assert stem.endswith("/a.jpg~3")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("/a.jpg", "absolute"),
+        ("\\a.jpg", "absolute"),
+        ("//host/share/a.jpg", "UNC"),
+        ("\\\\host\\share\\a.jpg", "UNC"),
+        ("C:\\a.jpg", "drive"),
+        ("c:a.jpg", "drive"),
+        ("a/../../b.jpg", ".."),
+        ("a\\..\\b.jpg", ".."),
+        ("a.jpg\0.exe", "NUL"),
+    ],
+)
+def test_unsafe(name: str, word: str) -> None:
+    assert word in str(unsafe(name))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a/b..c/d...jpg", "a/.hidden.jpg", "ab:c.jpg", "..."])
+def test_safe(name: str) -> None:
+    assert unsafe(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("__MACOSX/a/._b.jpg", SkipReason.SYSTEM_FILE),
+        ("a\\._b.jpg", SkipReason.SYSTEM_FILE),
+        ("a/.DS_Store", SkipReason.SYSTEM_FILE),
+        ("a/THUMBS.DB", SkipReason.SYSTEM_FILE),
+        ("desktop.ini", SkipReason.SYSTEM_FILE),
+        ("a/more.tar.gz", SkipReason.NESTED_ARCHIVE),
+        ("more.ZIP", SkipReason.NESTED_ARCHIVE),
+        ("a/b.jpg", None),
+        ("zip/readme", None),
+        ("a.zip/b.jpg", None),
+    ],
+)
+def test_skip_reason(name: str, reason: SkipReason | None) -> None:
+    assert skip_reason(name) is reason
+
+
+def test_looks_like_image() -> None:
+    assert looks_like_image("a/B.JPEG")
+    assert looks_like_image("a.heic")
+    assert not looks_like_image("a.jpg/readme")
+    assert not looks_like_image("jpg")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("A/b.JPG", "a\\B.jpg"), ("Zo\u00eb", "ZOE\u0308"), ("straße", "STRASSE")]
+)
+def test_fold_joins_what_a_file_system_may(one: str, other: str) -> None:
+    assert fold(one) == fold(other)
+
+
+def test_digest_does_not_depend_on_the_process() -> None:
+    assert digest("A\\b").hex() == digest("a/B").hex() == "0debd2558bca8fa0"

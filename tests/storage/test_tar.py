@@ -1,0 +1,318 @@
+import gzip
+import io
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.archive import open_archive
+from storage.errors import ArchiveError, MemberErrorCode, SkipReason
+from storage.members import ChunkSize, Entry, Limits
+from tests.storage.archives import LIMITS, names_and_data, read_all
+
+Files = list[tuple[str, bytes]]
+
+
+def zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(write_checksum=True).compress(data)
+
+
+SUFFIXES: list[tuple[str, Callable[[bytes], bytes]]] = [
+    (".tar", bytes),
+    (".tar.gz", gzip.compress),
+    (".tar.zst", zstd),
+]
+every_kind = pytest.mark.parametrize(("suffix", "compress"), SUFFIXES)
+
+
+def info(
+    name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
+) -> tarfile.TarInfo:
+    item = tarfile.TarInfo(name)
+    item.type, item.linkname, item.size = kind, link, size
+    return item
+
+
+def tarred(
+    files: Files, form: int = tarfile.PAX_FORMAT, extra: list[tarfile.TarInfo] | None = None
+) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        for item in extra or []:
+            archive.addfile(item)
+        for name, data in files:
+            archive.addfile(info(name, size=len(data)), io.BytesIO(data))
+    return out.getvalue()
+
+
+def entries_of(
+    path: Path, data: bytes, limits: Limits = LIMITS, size: ChunkSize | None = None
+) -> list[Entry]:
+    path.write_bytes(data)
+    return read_all(open_archive(str(path), limits), size or ChunkSize(500, 1 << 20))
+
+
+def fails(path: Path, data: bytes) -> str:
+    with pytest.raises(ArchiveError) as caught:
+        entries_of(path, data)
+    line = str(caught.value)
+    assert str(path) in line
+    assert "\n" not in line
+    return line
+
+
+TEN = [(f"d/{i}.jpg", bytes([i]) * (i * 300)) for i in range(10)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.text("abcä/._", min_size=1, max_size=9), st.binary(max_size=1500)),
+        min_size=1,
+        max_size=9,
+    ),
+    st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
+    st.sampled_from(SUFFIXES),
+    st.integers(1, 4),
+    st.integers(1, 5000),
+    st.integers(0, 250),
+)
+def test_reads_what_tarfile_reads(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: Files,
+    form: int,
+    kind: tuple[str, Callable[[bytes], bytes]],
+    members: int,
+    budget: int,
+    depth: int,
+) -> None:
+    deep = "" if form == tarfile.USTAR_FORMAT else "x" * depth + "/"
+    raw = tarred([(f"{deep}f{name}e", data) for name, data in files], form)
+    path = tmp_path_factory.mktemp("tar") / f"a{kind[0]}"
+    found = entries_of(path, kind[1](raw), size=ChunkSize(members, budget))
+    with tarfile.open(fileobj=io.BytesIO(raw)) as archive:
+        expected = [(item, archive.extractfile(item)) for item in archive]
+        assert [entry.name for entry in found] == [item.name for item, _ in expected]
+        for entry, (item, file) in zip(found, expected, strict=True):
+            assert file is not None
+            assert entry.size == item.size
+            if entry.data is not None:
+                assert bytes(entry.data) == file.read()
+            else:
+                assert entry.skip or (
+                    entry.error and entry.error.code == MemberErrorCode.UNSAFE_NAME
+                )
+
+
+@every_kind
+def test_chunks_keep_both_bounds(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(compress(tarred(TEN)))
+    archive = open_archive(str(path), LIMITS)
+    assert [c.count for c in archive.chunks(ChunkSize(4, 1 << 20))] == [4, 4, 2]
+    bounded = list(archive.chunks(ChunkSize(100, 5000)))
+    assert all(chunk.end - chunk.start <= 5000 for chunk in bounded)
+    assert sum(chunk.count for chunk in bounded) == 10
+    assert [c.count for c in archive.chunks(ChunkSize(100, 1))] == [1] * 10
+    assert list(archive.chunks(ChunkSize(3, 5000))) == list(archive.chunks(ChunkSize(3, 5000)))
+
+
+def test_a_chunk_is_read_without_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(tarred(TEN))
+    first = open_archive(str(path), LIMITS)
+    chunk = list(first.chunks(ChunkSize(4, 1 << 20)))[1]
+    again = open_archive(str(path), LIMITS, first.fingerprint)
+    assert names_and_data(list(again.read(chunk))) == TEN[4:8]
+
+
+def test_links_and_special_files_and_folders(tmp_path: Path) -> None:
+    extra = [
+        info("d", tarfile.DIRTYPE),
+        info("soft.jpg", tarfile.SYMTYPE, "a.jpg"),
+        info("hard.jpg", tarfile.LNKTYPE, "a.jpg"),
+        info("pipe", tarfile.FIFOTYPE),
+        info("disk", tarfile.BLKTYPE),
+        info("tty", tarfile.CHRTYPE),
+    ]
+    entries = entries_of(
+        tmp_path / "a.tar", tarred([("a.jpg", b"1"), ("b.zip", b"2")], extra=extra)
+    )
+    assert [(e.name, e.skip) for e in entries] == [
+        ("soft.jpg", SkipReason.LINK),
+        ("hard.jpg", SkipReason.LINK),
+        ("pipe", SkipReason.SPECIAL_FILE),
+        ("disk", SkipReason.SPECIAL_FILE),
+        ("tty", SkipReason.SPECIAL_FILE),
+        ("a.jpg", None),
+        ("b.zip", SkipReason.NESTED_ARCHIVE),
+    ]
+
+
+@every_kind
+def test_an_oversize_member_is_neither_read_nor_kept(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    files = [("a.jpg", b"1"), ("big.jpg", bytes(3 << 20)), ("c.jpg", b"3")]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(compress(tarred(files)))
+    archive = open_archive(str(path), Limits(1 << 20))
+    chunks = list(archive.chunks(ChunkSize(10, 64 << 20)))
+    assert sum(chunk.end - chunk.start for chunk in chunks) < 5000
+    assert sum(len(chunk.data or b"") for chunk in chunks) < 5000
+    entries = read_all(archive, ChunkSize(10, 64 << 20))
+    assert [e.error.code if e.error else None for e in entries] == [
+        *(None, MemberErrorCode.TOO_LARGE, None)
+    ]
+    assert bytes(entries[2].data or b"") == b"3"
+
+
+def test_sizes_and_names_that_pax_and_gnu_spell_otherwise(tmp_path: Path) -> None:
+    long = "folder/" * 40 + "ü.jpg"
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        assert names_and_data(entries_of(tmp_path / "a.tar", tarred([(long, b"1")], form))) == [
+            (long, b"1")
+        ]
+    item = info("other.jpg", size=3)
+    item.pax_headers = {"path": "real.jpg", "size": "3"}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(item, io.BytesIO(b"abc"))
+    assert names_and_data(entries_of(tmp_path / "a.tar", out.getvalue())) == [("real.jpg", b"abc")]
+
+
+def header(name: bytes, size_field: bytes, flag: bytes = b"0") -> bytes:
+    block = bytearray(512)
+    block[: len(name)] = name
+    block[124 : 124 + len(size_field)] = size_field
+    block[156:157] = flag
+    block[257:265] = b"ustar\x0000"
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def test_base_256_sizes(tmp_path: Path) -> None:
+    size = b"\x80" + (3).to_bytes(11, "big")
+    data = header(b"a.jpg", size) + b"abc".ljust(512, b"\0") + bytes(1024)
+    assert names_and_data(entries_of(tmp_path / "a.tar", data)) == [("a.jpg", b"abc")]
+    data = header(b"a.jpg", b"\xff" * 12) + bytes(1536)
+    assert "no valid size" in fails(tmp_path / "a.tar", data)
+
+
+def test_names_that_are_not_utf8_lose_nothing(tmp_path: Path) -> None:
+    data = header(b"caf\xe9.jpg", b"00000000003\0") + b"abc".ljust(512, b"\0")
+    assert names_and_data(entries_of(tmp_path / "a.tar", data)) == [("café.jpg", b"abc")]
+
+
+def test_sparse_files_are_refused_by_name(tmp_path: Path) -> None:
+    old = header(b"old.jpg", b"00000000003\0", b"S") + b"abc".ljust(512, b"\0")
+    item = info("x", size=3)
+    item.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.name": "new.jpg"}
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(item, io.BytesIO(b"abc"))
+        archive.addfile(info("b.jpg", size=1), io.BytesIO(b"1"))
+    entries = entries_of(tmp_path / "a.tar", old + out.getvalue())
+    assert [e.name for e in entries] == ["old.jpg", "new.jpg", "b.jpg"]
+    assert ["sparse" in str(e.error) for e in entries] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["/a.jpg", "../a.jpg", "C:\\a.jpg"])
+def test_unsafe_names(tmp_path: Path, name: str) -> None:
+    first, second = entries_of(tmp_path / "a.tar", tarred([(name, b"1"), ("b.jpg", b"2")]))
+    assert first.error
+    assert first.error.code == MemberErrorCode.UNSAFE_NAME
+    assert second.data == b"2"
+
+
+@every_kind
+def test_duplicates_are_told_across_chunks(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    names = ["a.jpg", "b.jpg", "A.JPG", "c.jpg", "a.jpg", "B.jpg"]
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(compress(tarred([(name, b"") for name in names])))
+    chunks = list(open_archive(str(path), LIMITS).chunks(ChunkSize(3, 1 << 20)))
+    assert [chunk.duplicates for chunk in chunks] == [{2}, {4, 5}]
+
+
+@every_kind
+def test_the_end_marker_may_be_missing_or_in_the_middle(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    one = header(b"a.jpg", b"00000000003\0") + b"abc".ljust(512, b"\0")
+    two = tarred([("b.jpg", b"2")])
+    path = tmp_path / f"a{suffix}"
+    assert names_and_data(entries_of(path, compress(one))) == [("a.jpg", b"abc")]
+    both = compress(one + bytes(1024) + two)
+    assert names_and_data(entries_of(path, both)) == [("a.jpg", b"abc"), ("b.jpg", b"2")]
+
+
+RAW = tarred(TEN)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (RAW[:3000], "cut short"),
+        (RAW[: 512 * 3 + 100], "cut short"),
+        (RAW[:1536] + b"X" + RAW[1537:], "damaged"),
+        (RAW[:1536] + bytes(512) + RAW[2048:], "damaged"),
+        (bytes(10240), "empty"),
+        (tarred([], extra=[info("d", tarfile.DIRTYPE)]), "empty"),
+        (header(b"v", b"00000000000\0", b"M"), "multi-volume"),
+        (header(b"x", b"00000000010\0", b"x") + b"nonsense".ljust(512, b"\0"), "pax"),
+        (header(b"x", b"77777777777\0", b"L"), "declares"),
+        (header(b"x", b"00000000010\0", b"L"), "cut short"),
+        (b"no tar at all" * 100, "not a TAR"),
+    ],
+)
+def test_damage_is_never_the_end(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes], data: bytes, words: str
+) -> None:
+    assert words in fails(tmp_path / f"a{suffix}", compress(data))
+
+
+@pytest.mark.parametrize(("suffix", "compress"), SUFFIXES[1:])
+def test_damaged_compression(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    whole = compress(
+        tarred([(f"{i}.jpg", zlib.crc32(b"%d" % i).to_bytes(4) * 99) for i in range(99)])
+    )
+    assert len(entries_of(path, whole)) == 99
+    for cut in (1, 5, len(whole) // 2):
+        assert "cut short" in fails(path, whole[:-cut])
+    for place in (-2, -6, len(whole) // 2):  # the checksum or length at the end, the data
+        harmed = bytearray(whole)
+        harmed[place] ^= 0x55
+        fails(path, bytes(harmed))
+
+
+@pytest.mark.parametrize(("suffix", "compress"), SUFFIXES[1:])
+def test_several_members_or_frames_are_one_stream(
+    tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    parts = b"".join(compress(RAW[at : at + 1111]) for at in range(0, len(RAW), 1111))
+    assert names_and_data(entries_of(path, parts)) == TEN
+    if suffix == ".tar.gz":
+        assert names_and_data(entries_of(path, parts + bytes(512))) == TEN
+    assert "decompressed" in fails(path, parts + b"garbage")
+
+
+def test_a_window_beyond_the_bound_is_refused(tmp_path: Path) -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    data = compressor.compress(RAW) + compressor.flush()
+    assert "memory" in fails(tmp_path / "a.tar.zst", data)
