@@ -62,3 +62,8 @@ def too_large(size: int, limit: int) -> MemberError:
     return MemberError(
         MemberErrorCode.TOO_LARGE, f"it has {size} bytes; the limit for one member is {limit}"
     )
+
+
+def unreadable(error: TransientError) -> MemberError:
+    """The error of a member that storage did not give on any attempt."""
+    return MemberError(MemberErrorCode.UNREADABLE, f"every attempt failed, the last so: {error}")

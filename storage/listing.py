@@ -15,7 +15,15 @@ from typing import NamedTuple
 
 from fsspec.implementations.http import HTTPFileSystem
 
-from storage.errors import ArchiveError, MemberError, MemberErrorCode, SkipReason, too_large
+from storage.errors import (
+    ArchiveError,
+    MemberError,
+    MemberErrorCode,
+    SkipReason,
+    TransientError,
+    too_large,
+    unreadable,
+)
 from storage.location import (
     FOREIGN,
     Location,
@@ -84,7 +92,7 @@ class _Listing:
             yield Chunk(number, first, last - first, 0, 0, directory, duplicates=frozenset(mine))
             first, number = last, number + 1
 
-    def read(self, chunk: Chunk) -> Iterator[Entry]:
+    def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Reads a chunk's files, some at a time; see `storage.members.Archive.read`."""
         rows = [
             _Row(name, size, None if skip is None else SkipReason(skip))
@@ -94,7 +102,7 @@ class _Listing:
             waiting: deque[Future[Entry]] = deque()
             try:
                 for index, row in enumerate(rows, start=chunk.first):
-                    waiting.append(pool.submit(self._entry, index, row))
+                    waiting.append(pool.submit(self._entry, index, row, last_try))
                     if len(waiting) == _AT_ONCE:
                         yield waiting.popleft().result()
                 while waiting:
@@ -103,7 +111,7 @@ class _Listing:
                 for future in waiting:
                     future.cancel()
 
-    def _entry(self, index: int, row: _Row) -> Entry:
+    def _entry(self, index: int, row: _Row, last_try: bool) -> Entry:
         name, size = _shown(row.name), max(row.size, 0)
         if (skip := row.skip or skip_reason(name)) is not None:
             return Entry(index, name, size, skip=skip)
@@ -111,6 +119,10 @@ class _Listing:
             data = self._content(row)
         except MemberError as error:
             return Entry(index, name, size, error=error)
+        except TransientError as error:
+            if not last_try:
+                raise
+            return Entry(index, name, size, error=unreadable(error))
         return Entry(index, name, len(data), data=data)
 
     def _content(self, row: _Row) -> bytes:

@@ -118,8 +118,12 @@ class Archive(Protocol):
         """
         ...
 
-    def read(self, chunk: Chunk) -> Iterator[Entry]:
+    def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Yields each member of the chunk once, in order of index.
+
+        Args:
+            chunk: one of `chunks`.
+            last_try: members that storage does not give become errors instead of being raised.
 
         Raises:
             TransientError: storage failed; nothing is known about the members not yet yielded.

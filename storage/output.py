@@ -57,6 +57,12 @@ class Output:
         self._fs = self._location.fs
         self.uri = self._location.path if self._location.is_local else uri.rstrip("/")
 
+    def lies_in(self, folder: str) -> bool:
+        """Whether this output is the folder or prefix, or below it."""
+        place = resolve(folder)
+        inside = f"{self._location.path}/".startswith(f"{place.path.rstrip('/')}/")
+        return inside and type(place.fs) is type(self._fs)
+
     def claim(self, record: Mapping[str, Any], existing: Existing) -> set[int]:
         """Makes this output the batch's, or takes it up again.
 

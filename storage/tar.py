@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 import zlib
 from array import array
 from bisect import bisect_right
@@ -13,7 +15,15 @@ from typing import Protocol
 
 import zstandard
 
-from storage.errors import ArchiveError, MemberError, MemberErrorCode, SkipReason, too_large
+from storage.errors import (
+    ArchiveError,
+    MemberError,
+    MemberErrorCode,
+    SkipReason,
+    TransientError,
+    too_large,
+    unreadable,
+)
 from storage.location import RangeReader
 from storage.members import Chunk, ChunkSize, Entry, Limits
 from storage.names import digest, repeats, skip_reason, unsafe
@@ -23,6 +33,7 @@ _REMOTE_BLOCK = 16 << 20
 _LOCAL_BLOCK = 16 << 10  # enough for a header and the small members behind it; seeks are free
 # Bounds what one call may inflate to: zstd's densest blocks make 128 KiB of 4 bytes
 _FEED = 4 << 10
+_RETRY_SECONDS = (2, 4)
 _MAX_WINDOW = 1 << 27  # zstd's own default for decompression
 
 
@@ -163,9 +174,18 @@ class TarArchive:
             )
             first, number = last, number + 1
 
-    def read(self, chunk: Chunk) -> Iterator[Entry]:
+    def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Reads a chunk's range and yields its members; see `storage.members.Archive.read`."""
-        return _entries(self._reader.read(chunk.start, chunk.end), chunk, self.uri, self._limits)
+        try:
+            data = self._reader.read(chunk.start, chunk.end)
+        except TransientError as error:
+            if not last_try:
+                raise
+            for index in range(chunk.first, chunk.first + chunk.count):
+                # its name stands in its header, which was not given either
+                yield Entry(index, f"(member {index})", 0, error=unreadable(error))
+        else:
+            yield from _entries(data, chunk, self.uri, self._limits)
 
     def _index(self) -> _Index:
         with self._lock:
@@ -253,7 +273,7 @@ class TarStream:
         elif not first:
             raise _empty(self.uri)
 
-    def read(self, chunk: Chunk) -> Iterator[Entry]:
+    def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Yields the members of the bytes that a chunk carries."""
         return _entries(chunk.data or b"", chunk, self.uri, self._limits)
 
@@ -345,11 +365,20 @@ def _expanded(reader: RangeReader, kind: str) -> Iterator[bytes]:
 
 def _ahead(reader: RangeReader) -> Iterator[bytes]:
     """Reads the file block by block, the next one while this one is worked on."""
-    starts = range(0, reader.size, _REMOTE_BLOCK)
+
+    def read(start: int) -> bytes:
+        # Nobody above can read a part of a stream again, so this is where it is tried again.
+        for delay in _RETRY_SECONDS:
+            try:
+                return reader.read(start, min(start + _REMOTE_BLOCK, reader.size))
+            except TransientError:
+                time.sleep(delay * random.uniform(1, 1.5))
+        return reader.read(start, min(start + _REMOTE_BLOCK, reader.size))
+
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        coming = pool.submit(reader.read, 0, min(_REMOTE_BLOCK, reader.size))
-        for start in starts[1:]:
+        coming = pool.submit(read, 0)
+        for start in range(_REMOTE_BLOCK, reader.size, _REMOTE_BLOCK):
             block = coming.result()
-            coming = pool.submit(reader.read, start, min(start + _REMOTE_BLOCK, reader.size))
+            coming = pool.submit(read, start)
             yield block
         yield coming.result()

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import ArchiveError, MemberError, MemberErrorCode, SkipReason, too_large
+from storage.errors import (
+    ArchiveError,
+    MemberError,
+    MemberErrorCode,
+    SkipReason,
+    TransientError,
+    too_large,
+    unreadable,
+)
 from storage.location import RangeReader
 from storage.members import Chunk, ChunkSize, Entry, Limits
 from storage.names import digest, repeats, skip_reason, unsafe
@@ -97,7 +105,7 @@ class ZipArchive:
             yield _chunk(plan, number, first, last, size.bytes)
             first, number = last, number + 1
 
-    def read(self, chunk: Chunk) -> Iterator[Entry]:
+    def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Reads a chunk's spans and yields its members; see `storage.members.Archive.read`.
 
         Stored members are views of the span that was read: keep one, and it keeps the span.
@@ -107,7 +115,7 @@ class ZipArchive:
         if len(rows.at) != chunk.count:
             raise ArchiveError(f"{self.uri}: chunk {chunk.number} belongs to another archive")
         starts = [start for start, _ in spans]
-        held = [memoryview(self._reader.read(start, end)) for start, end in spans]
+        held = [self._span(start, end, last_try) for start, end in spans]
         for row in range(chunk.count):
             name = _name(raw, rows, row)
             size = int(rows.size[row])
@@ -128,11 +136,23 @@ class ZipArchive:
                 span = bisect_right(starts, start) - 1
                 if span < 0:
                     raise _nonsense("its place lies outside of the archive")
-                data = _content(held[span][start - starts[span] :], rows, row)
+                bytes_of_span = held[span]
+                if isinstance(bytes_of_span, MemberError):
+                    raise bytes_of_span
+                data = _content(bytes_of_span[start - starts[span] :], rows, row)
             except MemberError as error:
                 yield Entry(index, name, size, error=error)
             else:
                 yield Entry(index, name, size, data=data)
+
+    def _span(self, start: int, end: int, last_try: bool) -> memoryview | MemberError:
+        """A span's bytes; on the last try the error that its members then have."""
+        try:
+            return memoryview(self._reader.read(start, end))
+        except TransientError as error:
+            if not last_try:
+                raise
+            return unreadable(error)
 
     def _plan(self) -> _Plan:
         with self._lock:

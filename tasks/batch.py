@@ -11,6 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.archive import open_archive
+from storage.errors import OutputError
 from storage.members import Archive, ChunkSize, Limits
 from storage.output import Output
 from tasks.progress import Progress
@@ -58,6 +59,11 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
     """
     opened = open_archive(archive, Limits(settings.limits.max_member_mib * MIB))
     place = Output(output)
+    if opened.kind == "folder" and place.lies_in(archive):
+        raise OutputError(
+            f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
+            "Name an output elsewhere."
+        )
     done = place.claim(_record(opened, settings), settings.run.existing)
     return Batch(opened, place, settings, done)
 

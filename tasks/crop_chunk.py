@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import MemberError, MemberErrorCode, TransientError
 from storage.manifest import MemberRow, encode_part
-from storage.members import Chunk, Entry
+from storage.members import Chunk
 from storage.output import CROPS, shard_name
 from storage.shard import pack
 from tasks.batch import Batch
@@ -41,7 +40,7 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
     batch.progress.begin(chunk.number)
     rows: list[MemberRow] = []
     crops: dict[str, bytes] = {}
-    for entry in _entries(batch, chunk, last_attempt()):
+    for entry in batch.archive.read(chunk, last_try=last_attempt()):
         if batch.stop.is_set():
             raise StoppedError(f"Chunk {chunk.number} was given up.")
         member = crop_member(entry, chunk, batch.settings)
@@ -54,21 +53,6 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
     batch.output.put_part(chunk.number, encode_part(rows))
     batch.progress.commit(chunk.number)
     return len(rows)
-
-
-def _entries(batch: Batch, chunk: Chunk, last: bool) -> Iterator[Entry]:
-    """The chunk's members; on the last attempt those that storage would not give, as errors."""
-    read = 0
-    try:
-        for entry in batch.archive.read(chunk):
-            yield entry
-            read += 1
-    except TransientError as error:
-        if not last:
-            raise
-        unread = MemberError(MemberErrorCode.UNREADABLE, f"{error} (every attempt failed).")
-        for index in range(chunk.first + read, chunk.first + chunk.count):
-            yield Entry(index, f"member {index}", 0, error=unread)
 
 
 def _files(member: CroppedMember, packed: bool) -> Iterator[tuple[str, bytes]]:

@@ -12,7 +12,7 @@ from detection.errors import ImageError
 from detection.image import Crop, crop_faces, make_detector
 from detection.settings import DetectionSettings
 from detection.sniff import sniff
-from storage.errors import SkipReason
+from storage.errors import MemberErrorCode, SkipReason
 from storage.manifest import FaceRow, MemberRow, Status
 from storage.members import Chunk, Entry
 from storage.names import crop_stem, looks_like_image
@@ -44,6 +44,8 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
     if entry.skip is not None:
         return _without_image(entry, Status.SKIPPED, entry.skip.value, None)
     if entry.error is not None:
+        if entry.error.code is MemberErrorCode.TOO_LARGE and not looks_like_image(entry.name):
+            return _without_image(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
         return _without_image(entry, Status.FAILED, entry.error.code.value, str(entry.error))
     data = entry.data if entry.data is not None else b""
     if not looks_like_image(entry.name) and sniff(data) is None:

@@ -1,8 +1,14 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from benchmarks.server import prefect_server
+from intake.samples import write_sample
 from tests.services import S3, seaweedfs
+
+SAMPLE_MEMBERS = 100
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +21,20 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
         for name, value in server.environment.items():
             patch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Iterator[dict[str, str]]:
+    """A real Prefect server that this process uses; gives what others need to use it, too."""
+    with prefect_server() as server:
+        environment = {"PREFECT_API_URL": server.url}
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            yield environment
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ZIP as `facecrop sample` writes it."""
+    path = tmp_path_factory.mktemp("sample") / "sample.zip"
+    write_sample(path, SAMPLE_MEMBERS)
+    return path

@@ -128,10 +128,10 @@ def _make_bucket(
 
 
 @contextmanager
-def web_server(folder: Path, *, ranges: bool = True) -> Iterator[str]:
-    """Serves a folder over HTTP, with or without answering range requests; gives its address."""
-    kind = RangeHandler if ranges else QuietHandler
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(kind, directory=str(folder)))
+def web_server(folder: Path, handler: type[QuietHandler] | None = None) -> Iterator[str]:
+    """Serves a folder over HTTP, with ranges unless a handler says otherwise; gives its address."""
+    answer = partial(handler or RangeHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answer)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

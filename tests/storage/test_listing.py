@@ -7,7 +7,7 @@ import pytest
 from storage.archive import open_archive
 from storage.errors import ArchiveError, MemberErrorCode, SkipReason, TransientError
 from storage.members import ChunkSize, Entry, Limits
-from tests.services import S3, web_server
+from tests.services import S3, QuietHandler, web_server
 from tests.storage.archives import LIMITS, names_and_data, read_all
 
 SIZE = ChunkSize(3, 1 << 20)
@@ -146,7 +146,7 @@ def test_a_list_in_a_file(tmp_path: Path) -> None:
         tmp_path,
         {"one.jpg": b"1", "d/two.jpg": b"2", "web/three.jpg": b"3", "web/big.jpg": bytes(99)},
     )
-    with web_server(tmp_path / "web", ranges=False) as address:
+    with web_server(tmp_path / "web", QuietHandler) as address:
         lines = [
             "# my photos",
             "",

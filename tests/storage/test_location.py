@@ -9,7 +9,7 @@ import pytest
 
 from storage.errors import ArchiveError, OutputError, StorageError, TransientError
 from storage.location import RangeReader, is_missing, probe, read_start, resolve, translate
-from tests.services import S3, web_server
+from tests.services import S3, QuietHandler, web_server
 
 DATA = bytes(range(256)) * 400
 
@@ -120,7 +120,7 @@ def test_a_change_on_a_web_server_is_noticed(tmp_path: Path, data: bytes) -> Non
 
 def test_a_web_server_without_ranges(tmp_path: Path) -> None:
     put(tmp_path / "a.bin")
-    with web_server(tmp_path, ranges=False) as address:
+    with web_server(tmp_path, QuietHandler) as address:
         opened = reader(f"{address}/a.bin")
         for start, end in ((0, 10), (500, 600)):
             with pytest.raises(ArchiveError, match="download the archive first"):

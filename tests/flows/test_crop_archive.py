@@ -1,0 +1,275 @@
+"""The flow, on a real Prefect server, over every kind of archive and storage."""
+
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import zstandard
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+
+from flows.crop_archive import crop_archive
+from storage.errors import ArchiveError, OutputError
+from tasks.settings import CropSettings
+from tests.flows.batches import Result, picture, result
+from tests.pictures import astronaut_jpeg, no_face_jpeg
+from tests.services import S3, RangeHandler, web_server
+
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("prefect")]
+
+SMALL_CHUNKS = CropSettings.model_validate({"chunk": {"members": 8}})
+
+
+@pytest.fixture(scope="module")
+def expected(prefect: object, sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """What the sample gives from a ZIP on local disk."""
+    output = tmp_path_factory.mktemp("expected") / "out"
+    crop_archive(str(sample), str(output), SMALL_CHUNKS)
+    return result(str(output))
+
+
+def test_every_member_has_one_row_and_every_face_one_crop(sample: Path, expected: Result) -> None:
+    with zipfile.ZipFile(sample) as archive:
+        names = archive.namelist()
+    assert [row["path"] for row in expected.manifest] == names
+    assert [row["member"] for row in expected.manifest] == list(range(len(names)))
+    statuses = {row["status"] for row in expected.manifest}
+    assert statuses == {"cropped", "no_face", "skipped", "failed"}
+    assert sum(row["faces"] for row in expected.manifest) == len(expected.faces)
+    assert {row["crop"] for row in expected.faces} == set(expected.crops)
+    for row in expected.manifest:
+        assert (row["faces"] > 0) == (row["status"] == "cropped")
+        assert (row["error"] is not None) == (row["status"] in ("skipped", "failed"))
+        assert (row["width"] is not None) == (row["status"] in ("cropped", "no_face"))
+
+
+def test_crops_are_pictures_of_the_size_asked_for(expected: Result) -> None:
+    assert expected.crops
+    for data in expected.crops.values():
+        assert picture(data).shape == (300, 300, 3)
+
+
+def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
+    state: State[Any] = crop_archive(
+        str(sample), str(tmp_path / "out"), SMALL_CHUNKS, return_state=True
+    )
+    summary = state.result()
+    run = state.state_details.flow_run_id
+    assert run is not None
+    with get_client(sync_client=True) as client:
+        shown = {artifact.key: str(artifact.data) for artifact in client.read_artifacts()}
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+        names = {task.name for task in client.read_task_runs(flow_run_filter=mine)}
+    assert float(shown["batch-progress"]) == 100
+    assert f"| Faces | {summary.faces} |" in shown["batch-summary"]
+    assert "truncated_image" in shown["failed-images"]
+    assert "chunk 1: members 8-15" in names
+    assert summary.members == len(result(str(tmp_path / "out")).manifest)
+    assert summary.resumed == 0
+    assert summary.errors == {"truncated_image": 1}
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz", "tar.zst"])
+def test_a_tar_gives_what_a_zip_gives(
+    kind: str, sample: Path, expected: Result, tmp_path: Path
+) -> None:
+    archive = tmp_path / f"sample.{kind}"
+    archive.write_bytes(_as_tar(sample, kind))
+    crop_archive(str(archive), str(tmp_path / "out"), SMALL_CHUNKS)
+    found = result(str(tmp_path / "out"))
+    assert (found.manifest, found.faces) == (expected.manifest, expected.faces)
+    assert found.crops == expected.crops
+
+
+def test_a_folder_and_a_list_give_what_a_zip_gives(
+    sample: Path, expected: Result, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    with zipfile.ZipFile(sample) as archive:
+        archive.extractall(folder)
+        names = archive.namelist()
+    crop_archive(str(folder), str(tmp_path / "from-folder"), SMALL_CHUNKS)
+    found = result(str(tmp_path / "from-folder"))
+    assert found.crops == expected.crops
+    assert len(found.manifest) == len(expected.manifest)
+
+    listing = tmp_path / "photos.txt"
+    listing.write_text("\n".join(f"photos/{name}" for name in names), encoding="utf-8")
+    crop_archive(str(listing), str(tmp_path / "from-list"), SMALL_CHUNKS)
+    rows = result(str(tmp_path / "from-list")).manifest
+    assert [row["sha256"] for row in rows] == [row["sha256"] for row in expected.manifest]
+    assert [row["faces"] for row in rows] == [row["faces"] for row in expected.manifest]
+
+
+def test_s3_to_s3_gives_the_same_rows_and_bytes(sample: Path, expected: Result, s3: S3) -> None:
+    fs = fsspec.filesystem("s3")
+    fs.put_file(str(sample), f"{s3.bucket}/in/sample.zip")
+    output = f"s3://{s3.bucket}/sample-out"
+    crop_archive(f"s3://{s3.bucket}/in/sample.zip", output, SMALL_CHUNKS)
+    assert result(output) == expected
+
+
+def test_the_same_from_memory_and_from_the_web(
+    sample: Path, expected: Result, tmp_path: Path
+) -> None:
+    fsspec.filesystem("memory").pipe_file("/in/sample.zip", sample.read_bytes())
+    crop_archive("memory://in/sample.zip", "memory://sample-out", SMALL_CHUNKS)
+    assert result("memory://sample-out") == expected
+    with web_server(sample.parent) as address:
+        crop_archive(f"{address}/{sample.name}", str(tmp_path / "out"), SMALL_CHUNKS)
+    assert result(str(tmp_path / "out")) == expected
+
+
+def test_threads_and_chunks_change_nothing_in_the_result(
+    sample: Path, expected: Result, tmp_path: Path
+) -> None:
+    for threads, members in ((1, 1000), (5, 3)):
+        output = str(tmp_path / f"{threads}")
+        settings = {"chunk": {"members": members}, "run": {"threads": threads}}
+        crop_archive(str(sample), output, CropSettings.model_validate(settings))
+        found = result(output)
+        assert (found.crops, found.manifest) == (expected.crops, expected.manifest)
+
+
+def test_shards_hold_the_same_crops(sample: Path, expected: Result, tmp_path: Path) -> None:
+    settings = {"chunk": {"members": 8}, "output": {"layout": "shards"}}
+    crop_archive(str(sample), str(tmp_path / "out"), CropSettings.model_validate(settings))
+    found = result(str(tmp_path / "out"))
+    packed: dict[str, bytes] = {}
+    for path, data in found.crops.items():
+        with tarfile.open(fileobj=io.BytesIO(data)) as shard:
+            for member in shard:
+                content = shard.extractfile(member)
+                assert content is not None
+                packed[f"{path}/{member.name}"] = content.read()
+    crops = [packed[row["crop"]] for row in found.faces]
+    assert crops == [expected.crops[row["crop"]] for row in expected.faces]
+    assert sum(name.endswith(".json") for name in packed) == len(found.faces)
+
+
+def test_a_batch_goes_on_where_it_stopped(sample: Path, expected: Result, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    crop_archive(str(sample), str(output), SMALL_CHUNKS)
+    kept = output / "parts" / "00000000.parquet"
+    before = kept.stat()
+    (output / "parts" / "00000002.parquet").unlink()
+    (output / "manifest.parquet").unlink()
+    summary = crop_archive(str(sample), str(output), SMALL_CHUNKS)
+    assert summary.resumed == summary.members - 8
+    assert kept.stat().st_mtime_ns == before.st_mtime_ns
+    assert result(str(output)) == expected
+
+
+def test_another_batch_is_refused_unless_it_may_be_overwritten(
+    sample: Path, tmp_path: Path
+) -> None:
+    crop_archive(str(sample), str(tmp_path), SMALL_CHUNKS)
+    other = {"chunk": {"members": 8}, "crop": {"size": 100}}
+    with pytest.raises(OutputError, match=r"crop\.size: 300 there, 100 now"):
+        crop_archive(str(sample), str(tmp_path), CropSettings.model_validate(other))
+    other["run"] = {"existing": "overwrite"}  # type: ignore[dict-item]
+    crop_archive(str(sample), str(tmp_path), CropSettings.model_validate(other))
+    sizes = {picture(data).shape for data in result(str(tmp_path)).crops.values()}
+    assert sizes == {(100, 100, 3)}
+
+
+def test_an_archive_that_is_none_fails_the_run_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.zip").write_text("no archive at all")
+    state: State[Any] = crop_archive(
+        str(tmp_path / "notes.zip"), str(tmp_path / "out"), return_state=True
+    )
+    assert state.is_failed()
+    assert "notes.zip is not an archive that Facecrop reads" in str(state.message)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ArchiveError):
+        state.result()
+
+
+@pytest.mark.slow
+def test_storage_that_recovers_costs_a_retry_and_nothing_else(
+    flaky: "Flaky", tmp_path: Path
+) -> None:
+    flaky.fail(at=0, times=2)
+    summary = crop_archive(flaky.archive, str(tmp_path / "out"))
+    assert flaky.refused == 2
+    assert (summary.members, summary.failed, summary.faces) == (3, 0, 2)
+
+
+@pytest.mark.slow
+def test_storage_that_never_recovers_fails_only_the_members_it_holds(
+    flaky: "Flaky", tmp_path: Path
+) -> None:
+    flaky.fail(at=flaky.second, times=1_000)
+    each = CropSettings.model_validate({"chunk": {"members": 1}})
+    summary = crop_archive(flaky.archive, str(tmp_path / "out"), each)
+    assert flaky.refused == 3  # attempts
+    assert (summary.members, summary.cropped, summary.failed) == (3, 2, 1)
+    assert summary.errors == {"unreadable": 1}
+    rows = result(str(tmp_path / "out")).manifest
+    assert [row["path"] for row in rows] == ["one.jpg", "none.jpg", "two.jpg"]
+
+
+class Flaky:
+    """An archive of three members, and how its web server is to fail.
+
+    Attributes:
+        archive: its address.
+        second: where in the file the second member begins.
+        refused: requests that were answered with 503.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.archive = ""
+        self.refused = 0
+        self._at = self._times = 0
+        with zipfile.ZipFile(folder / "flaky.zip", "w") as archive:
+            archive.writestr("one.jpg", astronaut_jpeg())
+            archive.writestr("none.jpg", no_face_jpeg())
+            archive.writestr("two.jpg", astronaut_jpeg(300))
+            self.second = archive.getinfo("none.jpg").header_offset
+
+    def fail(self, *, at: int, times: int) -> None:
+        """Refuses this many reads of members that begin at this byte."""
+        self._at, self._times = at, times
+
+    def refuses(self, asked: str) -> bool:
+        """Whether to refuse a Range header; the short look at the file's head is none of ours."""
+        start, _, end = asked.removeprefix("bytes=").partition("-")
+        if int(start) != self._at or int(end) - int(start) < 1_000 or self.refused == self._times:
+            return False
+        self.refused += 1
+        return True
+
+
+@pytest.fixture
+def flaky(tmp_path: Path) -> Iterator[Flaky]:
+    served = Flaky(tmp_path)
+
+    class Handler(RangeHandler):
+        def do_GET(self) -> None:  # noqa: N802 - what http.server calls
+            if served.refuses(self.headers.get("Range", "bytes=0-0")):
+                self.send_error(503)
+            else:
+                super().do_GET()
+
+    with web_server(tmp_path, Handler) as address:
+        served.archive = f"{address}/flaky.zip"
+        yield served
+
+
+def _as_tar(sample: Path, kind: str) -> bytes:
+    sink = io.BytesIO()
+    mode = "w:gz" if kind == "tar.gz" else "w"
+    with zipfile.ZipFile(sample) as source, tarfile.open(fileobj=sink, mode=mode) as tar:  # type: ignore[call-overload]
+        for name in source.namelist():
+            header = tarfile.TarInfo(name)
+            header.size = source.getinfo(name).file_size
+            tar.addfile(header, io.BytesIO(source.read(name)))
+    data = sink.getvalue()
+    return zstandard.compress(data) if kind == "tar.zst" else data

@@ -1,0 +1,76 @@
+import argparse
+
+import pytest
+
+from intake.options import OptionError, add_options, read_options
+from tasks.settings import CropSettings
+
+
+def read(*flags: str, **environ: str) -> CropSettings:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    add_options(parser)
+    return read_options(parser.parse_args(flags), environ)
+
+
+def fields() -> list[tuple[str, str]]:
+    return [
+        (group, name)
+        for group, field in CropSettings.model_fields.items()
+        for name in field.annotation.model_fields  # type: ignore[union-attr]
+    ]
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    assert read() == CropSettings()
+
+
+def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
+    other = {
+        "method": "haar", "model": "m.onnx", "format": "png", "layout": "shards",
+        "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
+    }  # fmt: skip
+    assert len(fields()) >= 18
+    for group, name in fields():
+        value = other.get(name, "65")
+        flag = f"--{group}-{name}".replace("_", "-")
+        for changed in (read(flag, value), read(**{f"FACECROP_{group}_{name}".upper(): value})):
+            was = getattr(getattr(CropSettings(), group), name)
+            now = getattr(getattr(changed, group), name)
+            assert now == type(was)(value) != was
+
+
+def test_every_setting_says_what_it_is_and_numbers_have_bounds() -> None:
+    for group, name in fields():
+        field = CropSettings.model_fields[group].annotation.model_fields[name]  # type: ignore[union-attr]
+        assert field.description, f"{group}.{name}"
+        if field.annotation in (int, float):
+            assert len(field.metadata) >= 2, f"{group}.{name} has no bounds"
+
+
+def test_a_flag_goes_before_the_environment() -> None:
+    settings = read("--crop-size", "100", FACECROP_CROP_SIZE="200", FACECROP_CROP_QUALITY="50")
+    assert (settings.crop.size, settings.crop.quality) == (100, 50)
+
+
+def test_each_wrong_value_is_one_line_that_names_where_it_was_given() -> None:
+    with pytest.raises(OptionError) as raised:
+        read("--detection-side", "3", "--crop-format", "gif", FACECROP_CROP_QUALITY="high")
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("--detection-side 3: ") and "64" in line for line in lines)
+    assert any(line.startswith("--crop-format gif: ") and "webp" in line for line in lines)
+    assert any(line.startswith("FACECROP_CROP_QUALITY high: ") for line in lines)
+
+
+def test_help_names_bounds_and_defaults() -> None:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    text = " ".join(parser.format_help().split())
+    assert "(at least 64, at most 4096; default 640)" in text
+    assert "yunet|haar" in text
+
+
+def test_what_does_not_change_the_result_is_no_part_of_the_identity() -> None:
+    here = read("--run-threads", "3", "--run-existing", "overwrite").identity()
+    assert here == CropSettings().identity()
+    assert read("--crop-quality", "80").identity() != here
