@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from detection.errors import ImageError, ImageErrorCode
-from detection.exif import UPRIGHT, jpeg_orientation
+from detection.exif import UPRIGHT, jpeg_orientation, png_orientation
+from detection.jpeg import has_end
 from detection.sniff import Format, sniff
 
 try:
@@ -54,6 +55,7 @@ _PILLOW_ERRORS = (
     struct.error,
 )
 _EXIF_ORIENTATION = 0x0112
+_PNG_HEADER_BYTES = 33  # the signature and the IHDR chunk, whose first two words are the size
 _WHITE = 255
 
 Pixels = NDArray[np.uint8]
@@ -148,20 +150,30 @@ def _header(data: bytes, kind: Format) -> tuple[int, int, int, bool]:
         else:
             if space in ("YCbCr", "Gray", "RGB"):  # CMYK needs Pillow: Adobe's is inverted
                 return width, height, jpeg_orientation(data), True
+    if kind == "png":  # Pillow would decode all of it, looking for Exif behind the pixels
+        if len(data) < _PNG_HEADER_BYTES:
+            raise _cut_short(kind)
+        return *struct.unpack_from(">II", data, 16), png_orientation(data), False
     with _pillow(data, kind) as image:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, UPRIGHT)
         width, height = image.size
-    valid = isinstance(orientation, int) and 1 <= orientation <= 8
-    return width, height, orientation if valid else UPRIGHT, False
+        if kind == "tiff":  # Pillow turns these itself, and gives the size of the turned image
+            orientation = UPRIGHT
+        else:
+            orientation = _pillow_orientation(image)
+    return width, height, orientation, False
+
+
+def _pillow_orientation(image: Image.Image) -> int:
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except _PILLOW_ERRORS:  # the Exif block is damaged; the picture need not be
+        return UPRIGHT
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else UPRIGHT
 
 
 def _decode_jpeg(data: bytes, height: int, width: int) -> Pixels:
-    # A scan's data never holds the end marker, so a file without one behind its last scan was cut.
-    if data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda"):
-        raise ImageError(
-            ImageErrorCode.TRUNCATED_IMAGE,
-            "The JPEG ends before its picture does: it was cut short.",
-        )
+    if not has_end(data):
+        raise _cut_short("jpeg")
     try:
         # Not strict: libjpeg's warnings are mostly about harmless bytes that cameras leave between
         # segments, and every viewer shows such photographs.
@@ -179,11 +191,6 @@ def _decode_with_pillow(data: bytes, kind: Format) -> Pixels:
             image.load()
             rgb = _as_rgb(image)
         except _PILLOW_ERRORS as error:
-            if "truncated" in str(error):
-                raise ImageError(
-                    ImageErrorCode.TRUNCATED_IMAGE,
-                    f"The {kind.upper()} ends before its picture does: it was cut short.",
-                ) from error
             raise _damaged(kind, error) from error
     return cast(Pixels, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
@@ -236,7 +243,19 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def _damaged(kind: Format, error: Exception) -> ImageError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    if "truncated" in reason.lower():
+        return _cut_short(kind)
+    if isinstance(error, UnidentifiedImageError):  # its text holds a memory address
+        reason = "its header makes no sense, or is of a kind that is not read here"
     return ImageError(
         ImageErrorCode.CORRUPT_IMAGE,
-        f"The {kind.upper()} is damaged: {error or 'no more is known'}.",
+        f"The {kind.upper()} is damaged: {reason or 'no more is known'}.",
+    )
+
+
+def _cut_short(kind: Format) -> ImageError:
+    return ImageError(
+        ImageErrorCode.TRUNCATED_IMAGE,
+        f"The {kind.upper()} ends before its picture does: it was cut short.",
     )

@@ -1,34 +1,35 @@
-"""The orientation tag of a JPEG, read without decoding it (Exif 2.32, 4.5-4.6; TIFF 6.0, 2)."""
+"""The orientation tag, read without decoding the image (Exif 2.32, 4.5-4.6; TIFF 6.0, 2)."""
 
 from __future__ import annotations
 
 import struct
 
+from detection.jpeg import segments
+
 UPRIGHT = 1
 _TAG_ORIENTATION = 0x0112
 _SHORT = 3
-_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0-7 stand alone
-_START_OF_SCAN = 0xDA
+_APP1 = 0xE1
+_EXIF = b"Exif\0\0"
+_PNG_SIGNATURE_BYTES = 8
 
 
-def jpeg_orientation(data: bytes | memoryview) -> int:
+def jpeg_orientation(data: bytes) -> int:
     """Orientation 1-8 from the first Exif segment; 1 where there is none or it makes no sense."""
-    view = memoryview(data)
-    at = 2
-    while at + 4 <= len(view) and view[at] == 0xFF:
-        marker = view[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-            continue
-        if marker in _NO_LENGTH:
-            at += 2
-            continue
-        if marker == _START_OF_SCAN:
-            break
-        (length,) = struct.unpack_from(">H", view, at + 2)
-        if marker == 0xE1 and bytes(view[at + 4 : at + 10]) == b"Exif\0\0":
-            return _orientation(bytes(view[at + 10 : at + 2 + length]))
-        at += 2 + length
+    for marker, start, end in segments(data):
+        if marker == _APP1 and data.startswith(_EXIF, start):
+            return _orientation(data[start + len(_EXIF) : end])
+    return UPRIGHT
+
+
+def png_orientation(data: bytes) -> int:
+    """Orientation 1-8 from the eXIf chunk, which may stand behind the pixels; 1 as above."""
+    at = _PNG_SIGNATURE_BYTES
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"eXIf":
+            return _orientation(data[at + 8 : at + 8 + length])
+        at += 12 + length
     return UPRIGHT
 
 

@@ -128,9 +128,7 @@ def _detect(source: Source, pixels: Pixels, detector: Detector, side: int) -> Fa
     return found.scaled(source.width / pixels.shape[1], source.height / pixels.shape[0])
 
 
-def _select(
-    faces: Faces, source: Source, detection: DetectionSettings, crop: CutSettings
-) -> Faces:
+def _select(faces: Faces, source: Source, detection: DetectionSettings, crop: CutSettings) -> Faces:
     """The faces that are wanted, largest first; equals from the top, then from the left."""
     x, y, w, h = faces.boxes.T
     inside = (

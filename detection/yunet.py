@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from detection.detector import Faces
@@ -89,7 +90,10 @@ def _read_head(
 @cache
 def _symbolic_model(path: str) -> bytes:
     """The model's bytes with height and width left open, so that any multiple of 32 will do."""
-    model = onnx.load_from_string(_model_bytes(path))
+    try:
+        model = onnx.load_from_string(_model_bytes(path))
+    except DecodeError:
+        model = onnx.ModelProto()  # no ONNX file at all has no outputs either
     outputs = {output.name for output in model.graph.output}
     if not outputs.issuperset(_OUTPUTS):
         raise ValueError(f"{path or 'the packaged model'} is not a YuNet model (2023mar or alike).")

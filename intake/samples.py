@@ -1,7 +1,7 @@
 """A ZIP of sample photographs, to try Facecrop on.
 
-The pictures come with scikit-image: the astronaut has a face, the others have none. All but the
-rocket are in the public domain or CC0 there; the rocket was released by SpaceX.
+The pictures come with scikit-image: the astronaut has a face, the others have none. All are in the
+public domain or CC0, as its documentation says of each.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _special() -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 @cache
 def _variant(step: int) -> tuple[str, bytes]:
-    """Subject and JPEG of an everyday photograph: half of them one face, a quarter each the rest."""
+    """Subject and JPEG of an everyday photograph: half have one face, a quarter several."""
     quality = (75, 85, 92)[step % 3]
     if step % 4 == 1:
         return "group", _encode(_group(step), "JPEG", quality=quality)

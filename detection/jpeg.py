@@ -1,0 +1,46 @@
+"""A JPEG's segments, found without decoding it (ITU-T T.81, B.1)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+START_OF_SCAN = 0xDA
+_END_OF_IMAGE = 0xD9
+_STUFFED = 0x00
+_FILL = 0xFF
+_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0-7 stand alone
+
+
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of the contents of each segment, up to the first scan's header.
+
+    Stray bytes between segments are passed over, as libjpeg does; an end may lie behind the data.
+    """
+    at = 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == _END_OF_IMAGE:
+            return
+        if marker in (_STUFFED, _FILL):
+            at += 1
+        elif marker in _NO_LENGTH:
+            at += 2
+        else:
+            (length,) = struct.unpack_from(">H", data, at + 2)
+            yield marker, at + 4, at + 2 + length
+            if marker == START_OF_SCAN:
+                return
+            at += 2 + length
+
+
+def has_end(data: bytes) -> bool:
+    """Whether the picture's first scan is followed by the end marker.
+
+    A scan's data never holds that marker, so a file without one was cut short. What comes before
+    the scan (a thumbnail) or after the end (a film, another picture) plays no part.
+    """
+    return any(
+        marker == START_OF_SCAN and data.rfind(b"\xff\xd9", end) >= 0
+        for marker, _, end in segments(data)
+    )
