@@ -1,0 +1,101 @@
+"""The photos that a benchmark runs on: found or generated, labelled or not, packed in a ZIP."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage import data
+
+from detection.crop import encode
+from storage.names import looks_like_image
+
+LABELS = "faces.csv"
+
+_BESIDE = Path(__file__).parents[2] / "shared" / "data" / "photos"
+_ASTRONAUT_SIDES = (320, 512, 1024, 3072)  # px: shrunk, as it is, enlarged, and decoded reduced
+_ASTRONAUT_FACE = (180, 68, 88, 110)  # x, y, w, h in px of the 512 x 512 original
+_FACELESS = ("chelsea", "coffee", "rocket")
+_QUALITY = 92
+
+Boxes = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+@contextmanager
+def open_photos(folder: Path | None) -> Iterator[list[Path]]:
+    """The image files of a folder by name; without one, those beside the repository or a sample.
+
+    Raises:
+        SystemExit: the folder has no photos.
+    """
+    if folder is None and not _BESIDE.is_dir():
+        with TemporaryDirectory() as sample:
+            _generate(Path(sample))
+            yield _images(Path(sample))
+    else:
+        yield _images(folder or _BESIDE)
+
+
+def read_labels(folder: Path) -> dict[str, Boxes] | None:
+    """Labelled faces by photo, from `faces.csv` in the folder or its parent; None without one.
+
+    Boxes are (n, 4) float32: x, y, w, h in pixels of the upright image. A photo that is not
+    mentioned has no faces.
+    """
+    found = [place / LABELS for place in (folder, folder.parent) if (place / LABELS).is_file()]
+    if not found:
+        return None
+    boxes: dict[str, list[list[float]]] = defaultdict(list)
+    with found[0].open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            boxes[row["photo"]].append([float(row[side]) for side in "xywh"])
+    return {photo: np.asarray(rows, np.float32) for photo, rows in boxes.items()}
+
+
+def pack(photos: Sequence[Path], archive: Path, members: int) -> None:
+    """Stores `members` photos in a ZIP; they are repeated under other names where they run out."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for member in range(members):
+            repeat, which = divmod(member, len(photos))
+            file.write(photos[which], f"{repeat:04d}/{photos[which].name}")
+
+
+def _images(folder: Path) -> list[Path]:
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    images = [path for path in found if looks_like_image(path.name)]
+    if not images:
+        raise SystemExit(f"{folder} has no photos. Name a folder of image files.")
+    return images
+
+
+def _generate(folder: Path) -> None:
+    """Photos that come with scikit-image, as JPEGs, and the labels of their faces."""
+    astronaut = _sample("astronaut")
+    with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
+        labels = csv.writer(file)
+        labels.writerow(["photo", *"xywh"])
+        for side in _ASTRONAUT_SIDES:
+            name, scale = f"astronaut_{side}.jpg", side / len(astronaut)
+            _write(folder / name, cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA))
+            labels.writerow([name, *(value * scale for value in _ASTRONAUT_FACE)])
+    for photo in _FACELESS:
+        _write(folder / f"{photo}.jpg", _sample(photo))
+
+
+def _sample(name: str) -> Pixels:
+    return cast(Pixels, getattr(data, name)())
+
+
+def _write(path: Path, rgb: cv2.typing.MatLike) -> None:
+    bgr = cast(Pixels, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    path.write_bytes(encode(bgr, "jpg", _QUALITY))

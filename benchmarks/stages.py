@@ -1,0 +1,202 @@
+"""Where the CPU time of a batch goes, image by image.
+
+Runs the whole flow once, on one thread, over a ZIP of the photos on local disk to a local output,
+with clocks around the pipeline's own functions. They read the CPU time of their thread; what
+remains of the process is Prefect's client side, and its server is a process of its own. Importing
+the flow, starting the server and a first batch of one photo are not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import ParamSpec, TypeVar
+from unittest.mock import patch
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.clock import crop_faces_timed
+from benchmarks.photos import open_photos, pack
+from benchmarks.server import Server, prefect_server
+from detection.detector import Detector
+from detection.image import Image
+from detection.settings import CutSettings, DetectionSettings
+from storage.output import Output
+from storage.zip import ZipArchive
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_IN_CHUNK = {
+    "read": "archive member: read, inflate, CRC",
+    "decode": "header, decode, shrink",
+    "detect": "detector",
+    "crop": "finer decode, cut, encode",
+    "write": "crops and parts, with fsync",
+}
+_ABOUT = {
+    **_IN_CHUNK,
+    "rest": "hash, rows, encoding of parts",
+    "tables": "plan and finish",
+    "prefect": "Prefect in this process",
+    "server": "Prefect server's process",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured.
+
+    Attributes:
+        images: members of the ZIP, some of them perhaps the same photo.
+        cpu_ms: mean CPU milliseconds an image, by stage.
+        total_ms: their sum.
+        server_known: False where the system does not tell the server's CPU time; it is 0 then.
+        images_per_second: of the flow, wall time, one thread.
+    """
+
+    images: int
+    cpu_ms: dict[str, float]
+    total_ms: float
+    server_known: bool
+    images_per_second: float
+
+    def show(self, console: Console) -> None:
+        """Prints it for people."""
+        console.print(
+            f"{self.images} images, one thread, {self.images_per_second:.1f} images/s. Imports, "
+            "the server's start and a first batch of one photo are not counted."
+        )
+        table = Table("stage", "what")
+        for title in ("CPU ms an image", "share"):
+            table.add_column(title, justify="right")
+        for stage, value in self.cpu_ms.items():
+            known = stage != "server" or self.server_known
+            share = f"{value / self.total_ms:.1%}"
+            table.add_row(
+                stage, _ABOUT[stage], *((f"{value:.2f}", share) if known else ("unknown", ""))
+            )
+        table.add_section()
+        table.add_row("total", "", f"{self.total_ms:.2f}", "")
+        console.print(table)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=500,
+        help="members of the ZIP; photos are repeated under other names (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> Result:
+    with (
+        open_photos(options.photos) as photos,
+        TemporaryDirectory() as temporary,
+        prefect_server() as server,
+    ):
+        folder = Path(temporary)
+        pack(photos, folder / "first.zip", 1)
+        pack(photos, folder / "photos.zip", options.images)
+        return _measure(folder, options.images, server)
+
+
+def _measure(folder: Path, images: int, server: Server) -> Result:
+    # Prefect is imported here, where its server is known
+    from flows.crop_archive import crop_archive
+    from tasks.settings import CropSettings, RunSettings
+
+    settings = CropSettings(run=RunSettings(threads=1))
+    crop_archive(str(folder / "first.zip"), str(folder / "first"), settings)
+    clock = _Clock()
+    server_before = server.cpu_seconds()
+    with clock.everywhere():
+        wall, process = time.perf_counter(), time.process_time()
+        crop_archive(str(folder / "photos.zip"), str(folder / "photos"), settings)
+        wall, process = time.perf_counter() - wall, time.process_time() - process
+    server_after = server.cpu_seconds()
+
+    spent = clock.seconds
+    chunks = spent["chunk"]
+    seconds = {stage: spent[stage] for stage in _IN_CHUNK}
+    seconds["rest"] = chunks - sum(seconds.values())
+    seconds["tables"] = spent["tables"]
+    seconds["prefect"] = process - chunks - spent["tables"]
+    server_known = server_before is not None and server_after is not None
+    seconds["server"] = (server_after or 0.0) - (server_before or 0.0)
+    cpu_ms = {stage: value / images * 1e3 for stage, value in seconds.items()}
+    return Result(images, cpu_ms, sum(cpu_ms.values()), server_known, images / wall)
+
+
+class _Clock:
+    """CPU seconds of the threads that the clocked functions run in, by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    def everywhere(self) -> ExitStack:
+        """Clocks around the pipeline's functions, for as long as the stack is open."""
+        from tasks import batch, crop_chunk, crop_member, finish
+
+        def crop_faces(
+            data: bytes | memoryview,
+            detector: Detector,
+            detection: DetectionSettings,
+            crop: CutSettings,
+            max_pixels: int,
+        ) -> Image:
+            image, split = crop_faces_timed(data, detector, detection, crop, max_pixels)
+            self.seconds["decode"] += split.decode
+            self.seconds["detect"] += split.detect
+            self.seconds["crop"] += split.crop
+            return image
+
+        stack = ExitStack()
+        stack.enter_context(patch.object(crop_member, "crop_faces", crop_faces))
+        stack.enter_context(patch.object(ZipArchive, "read", self._each("read", ZipArchive.read)))
+        for stage, owner, name in [
+            ("write", Output, "put_crops"),
+            ("write", Output, "put_part"),
+            ("chunk", crop_chunk.detect_and_crop, "fn"),
+            ("tables", batch.plan, "fn"),
+            ("tables", finish.finish, "fn"),
+        ]:
+            clocked = self._whole(stage, getattr(owner, name))
+            stack.enter_context(patch.object(owner, name, clocked))
+        return stack
+
+    def _whole(self, stage: str, function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def clocked(*args: P.args, **kwargs: P.kwargs) -> T:
+            started = time.thread_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds[stage] += time.thread_time() - started
+
+        return clocked
+
+    def _each(self, stage: str, function: Callable[P, Iterator[T]]) -> Callable[P, Iterator[T]]:
+        @wraps(function)
+        def clocked(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+            values = function(*args, **kwargs)
+            while True:
+                started = time.thread_time()
+                try:
+                    value = next(values)
+                except StopIteration:
+                    return
+                finally:
+                    self.seconds[stage] += time.thread_time() - started
+                yield value
+
+        return clocked
