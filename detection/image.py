@@ -22,7 +22,7 @@ Pixels = NDArray[np.uint8]
 
 WHOLE_DECODE_PIXELS = 4_000_000
 """Up to here one whole decode costs less than a reduced one and, for most faces, a finer one
-after it (benchmarks/stages.py prints both)."""
+after it: see docs/decisions/0005-jpeg-reduction.md."""
 
 cv2.setNumThreads(1)  # the parallelism is one image a thread
 

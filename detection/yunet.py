@@ -58,10 +58,11 @@ class Yunet:
         """Faces in an upright (h, w, 3) uint8 BGR image, best score first."""
         height, width = image.shape[:2]
         deepest = STRIDES[-1]
-        padded = cv2.copyMakeBorder(
-            image, 0, -height % deepest, 0, -width % deepest, cv2.BORDER_CONSTANT, value=(0, 0, 0)
-        )
-        blob = cv2.dnn.blobFromImage(padded)
+        # Zeros to the right and below, up to a multiple of the deepest stride. Plane by plane takes
+        # a third of cv2.dnn.blobFromImage's time.
+        blob = np.zeros((1, 3, height + -height % deepest, width + -width % deepest), np.float32)
+        for plane, channel in zip(blob[0], cv2.split(image), strict=True):
+            plane[:height, :width] = channel
         heads = self._session.run(_OUTPUTS, {"input": blob})
         faces = [
             _read_head(stride, blob.shape[3] // stride, heads[4 * i : 4 * i + 4], self._min_score)
