@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,10 +63,14 @@ def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
     summary = state.result()
     run = state.state_details.flow_run_id
     assert run is not None
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
     with get_client(sync_client=True) as client:
-        shown = {artifact.key: str(artifact.data) for artifact in client.read_artifacts()}
-        mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-        names = {task.name for task in client.read_task_runs(flow_run_filter=mine)}
+        artifacts = client.read_artifacts(flow_run_filter=mine)
+        shown = {artifact.key: str(artifact.data) for artifact in artifacts}
+        names: set[str] = set()
+        patience = time.monotonic() + 20  # task runs reach the server as events
+        while "chunk 1: members 8-15" not in names and time.monotonic() < patience:
+            names = {task.name for task in client.read_task_runs(flow_run_filter=mine)}
     assert float(shown["batch-progress"]) == 100
     assert f"| Faces | {summary.faces} |" in shown["batch-summary"]
     assert "truncated_image" in shown["failed-images"]
