@@ -53,7 +53,7 @@ class Result:
 
     Attributes:
         images: members of the ZIP, some of them perhaps the same photo.
-        threads: on both sides.
+        threads: of the bare loop, one a core; the flow has its default, one more.
         ratio: the flow's images a second over the bare loop's.
         cpu_ratio: the flow's CPU seconds over the bare loop's, medians, without Prefect's server.
         server_cpu_ms: CPU milliseconds an image of Prefect's server during the flow, median; None
@@ -74,7 +74,7 @@ class Result:
     def show(self, console: Console) -> None:
         """Prints it for people."""
         console.print(
-            f"{self.images} images, {self.threads} threads, {len(self.flow_rounds)} rounds in "
+            f"{self.images} images, {self.threads} cores, {len(self.flow_rounds)} rounds in "
             "turn. Imports, the server's start and a first batch of one photo are not counted."
         )
         table = Table("", "images/s, each round")
@@ -104,7 +104,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="members of the ZIP; photos are repeated under other names (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=3, help="of each side (default: %(default)s)")
-    parser.add_argument("--threads", type=int, default=_cores(), help="default: all cores")
 
 
 def run(options: argparse.Namespace) -> Result:
@@ -118,7 +117,7 @@ def run(options: argparse.Namespace) -> Result:
         pack(photos, folder / "photos.zip", options.images)
         contents = [photo.read_bytes() for photo in photos]
         repeated = [contents[member % len(contents)] for member in range(options.images)]
-        return _measure(folder, repeated, options.threads, options.rounds, server)
+        return _measure(folder, repeated, _cores(), options.rounds, server)
 
 
 def _measure(
@@ -126,12 +125,9 @@ def _measure(
 ) -> Result:
     # Prefect is imported here, where its server is known
     from flows.crop_archive import crop_archive
-    from tasks.settings import CropSettings, RunSettings
-
-    settings = CropSettings(run=RunSettings(threads=threads))
 
     def flow(archive: str, output: str) -> int:
-        return crop_archive(str(folder / archive), str(folder / output), settings).faces
+        return crop_archive(str(folder / archive), str(folder / output)).faces
 
     flow("first.zip", "first")
     flows, bares = [], []

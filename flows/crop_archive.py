@@ -59,7 +59,7 @@ def _crop(batch: Batch) -> tuple[int, int]:
     The map is a window that slides: an archive may have a million members, so neither the chunks
     nor their futures are ever all in memory.
     """
-    threads = batch.settings.run.threads or _cores()
+    threads = batch.settings.run.threads or _cores() + 1
     reporter = Reporter(batch.progress, batch.archive.uri)
     window: deque[PrefectFuture[int]] = deque()
     members = chunks = 0

@@ -68,7 +68,11 @@ class RunSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     threads: int = Field(
-        0, ge=0, le=256, description="Images worked on at once. 0: as many as there are cores."
+        0,
+        ge=0,
+        le=256,
+        description="Images worked on at once. 0: one more than there are cores, so that "
+        "reading and writing go on meanwhile.",
     )
     existing: Literal["resume", "overwrite"] = Field(
         "resume",
