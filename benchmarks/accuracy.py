@@ -61,7 +61,7 @@ def agree(found: Boxes, labelled: Boxes, min_iou: float = MIN_IOU) -> Agreement:
     overlaps = np.array([iou(box, labelled) for box in found]).reshape(len(found), len(labelled))
     right = 0
     while overlaps.size and overlaps.max() >= min_iou:
-        row, column = np.unravel_index(overlaps.argmax(), overlaps.shape)
+        row, column = np.unravel_index(np.argmax(overlaps), overlaps.shape)
         overlaps[row, :] = overlaps[:, column] = -1
         right += 1
     return Agreement(len(labelled), len(found), right)

@@ -95,6 +95,7 @@ def _server() -> int:
         "PREFECT_HOME": str(STATE / "prefect"),
         "PREFECT_UI_API_URL": api,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
     }
     environment.pop("PREFECT_API_URL", None)
     prefect = str(BIN / "prefect")

@@ -54,7 +54,7 @@ class Bar:
     def show(self, snapshot: Snapshot) -> None:
         """The newest state."""
         self._progress.update(
-            self._task, completed=snapshot.done, total=snapshot.total, numbers=_numbers(snapshot)
+            self._task, completed=snapshot.share, total=1, numbers=_numbers(snapshot)
         )
         if self._lines and time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_SECONDS

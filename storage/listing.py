@@ -61,6 +61,7 @@ class _Listing:
     kind: str
     uri: str
     fingerprint: Fingerprint
+    share_read = 0.0
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -109,6 +109,11 @@ class Archive(Protocol):
         """Members in the archive; None for a compressed TAR, which only its end tells."""
         ...
 
+    @property
+    def share_read(self) -> float:
+        """How much of the file `chunks` has gone through, 0 to 1, where `members` is None."""
+        ...
+
     def chunks(self, size: ChunkSize) -> Iterator[Chunk]:
         """Cuts the archive, always in the same places for the same `size`.
 

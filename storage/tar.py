@@ -140,6 +140,7 @@ class TarArchive:
     """
 
     kind = "tar"
+    share_read = 0.0
 
     def __init__(self, reader: RangeReader, limits: Limits) -> None:
         self.uri = reader.uri
@@ -221,6 +222,7 @@ class TarStream:
     """
 
     def __init__(self, reader: RangeReader, limits: Limits, kind: str) -> None:
+        self.share_read = 0.0
         self.kind = kind
         self.uri = reader.uri
         self.fingerprint = reader.fingerprint
@@ -234,7 +236,7 @@ class TarStream:
 
     def chunks(self, size: ChunkSize) -> Iterator[Chunk]:
         """Cuts the archive as it streams by; see `storage.members.Archive.chunks`."""
-        source = _Stream(_expanded(self._reader, self.kind), self.uri)
+        source = _Stream(self._expanded(), self.uri)
         seen: set[bytes] = set()
         duplicates: list[int] = []
         run = bytearray()
@@ -276,6 +278,41 @@ class TarStream:
     def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Yields the members of the bytes that a chunk carries."""
         return _entries(chunk.data or b"", chunk, self.uri, self._limits)
+
+    def _expanded(self) -> Iterator[bytes]:
+        """Decompresses gzip members or zstd frames, one behind the other, in small pieces."""
+        reader, kind = self._reader, self.kind
+        new: Callable[[], _Decoder]
+        if kind == "tar.gz":
+            new = lambda: zlib.decompressobj(31)  # noqa: E731
+        else:
+            new = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj
+        decoder: _Decoder | None = None
+        try:
+            for number, block in enumerate(_ahead(reader)):
+                for at in range(0, len(block), _FEED):
+                    piece = block[at : at + _FEED]
+                    self.share_read = (number * _REMOTE_BLOCK + at + len(piece)) / reader.size
+                    while piece:
+                        if decoder is None:
+                            # gzip files are padded with zeros on tapes and by some uploads
+                            piece = piece.lstrip(b"\0") if kind == "tar.gz" else piece
+                            if not piece:
+                                break
+                            decoder = new()
+                        yield decoder.decompress(piece)
+                        piece = decoder.unused_data if decoder.eof else b""
+                        decoder = None if decoder.eof else decoder
+        except (zlib.error, zstandard.ZstdError) as error:
+            raise ArchiveError(
+                f"{reader.uri} is damaged: its {kind[4:]} data cannot be decompressed ({error}); "
+                "copy or download it again"
+            ) from error
+        if decoder is not None:
+            raise ArchiveError(
+                f"{reader.uri} is cut short: its {kind[4:]} data ends too early; "
+                "copy or download it again"
+            )
 
 
 def _is_kept(member: Member, limits: Limits) -> bool:
@@ -327,40 +364,6 @@ class _Decoder(Protocol):
     @property
     def unused_data(self) -> bytes: ...
     def decompress(self, data: bytes, /) -> bytes: ...
-
-
-def _expanded(reader: RangeReader, kind: str) -> Iterator[bytes]:
-    """Decompresses gzip members or zstd frames, one behind the other, in small pieces."""
-    new: Callable[[], _Decoder]
-    if kind == "tar.gz":
-        new = lambda: zlib.decompressobj(31)  # noqa: E731
-    else:
-        new = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj
-    decoder: _Decoder | None = None
-    try:
-        for block in _ahead(reader):
-            for at in range(0, len(block), _FEED):
-                piece = block[at : at + _FEED]
-                while piece:
-                    if decoder is None:
-                        # gzip files are padded with zeros on tapes and by some uploads
-                        piece = piece.lstrip(b"\0") if kind == "tar.gz" else piece
-                        if not piece:
-                            break
-                        decoder = new()
-                    yield decoder.decompress(piece)
-                    piece = decoder.unused_data if decoder.eof else b""
-                    decoder = None if decoder.eof else decoder
-    except (zlib.error, zstandard.ZstdError) as error:
-        raise ArchiveError(
-            f"{reader.uri} is damaged: its {kind[4:]} data cannot be decompressed ({error}); "
-            "copy or download it again"
-        ) from error
-    if decoder is not None:
-        raise ArchiveError(
-            f"{reader.uri} is cut short: its {kind[4:]} data ends too early; "
-            "copy or download it again"
-        )
 
 
 def _ahead(reader: RangeReader) -> Iterator[bytes]:

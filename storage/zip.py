@@ -79,6 +79,7 @@ class ZipArchive:
     """
 
     kind = "zip"
+    share_read = 0.0
 
     def __init__(self, reader: RangeReader, limits: Limits) -> None:
         self.uri = reader.uri

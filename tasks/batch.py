@@ -40,7 +40,7 @@ class Batch:
         self.archive = archive
         self.output = output
         self.settings = settings
-        self.progress = Progress(archive.members)
+        self.progress = Progress(archive)
         self.done = done
         self.stop = threading.Event()
 

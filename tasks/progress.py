@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from storage.manifest import MemberRow, Totals
+from storage.members import Archive
 
 _WINDOW_SECONDS = 30.0  # what "now" means in a rate: long enough to span a chunk's writing
 
@@ -19,6 +20,7 @@ class Snapshot:
     Attributes:
         done: members accounted for, those of earlier runs of this batch included.
         total: members in the archive; None while that is not known (a compressed TAR).
+        share: how much of the batch is done, 0 to 1.
         faces, failed: counted in this run.
         images_per_second: members a second over the last half minute.
         seconds_left: None where it cannot be told.
@@ -26,27 +28,25 @@ class Snapshot:
 
     done: int
     total: int | None
+    share: float
     faces: int
     failed: int
     images_per_second: float
     seconds_left: float | None
 
-    @property
-    def share(self) -> float:
-        """How much of the batch is done, 0 to 1; 0 while the total is not known."""
-        return self.done / self.total if self.total else 0.0
-
 
 class Progress:
-    """Counts what happens to a batch's members. Thread-safe.
+    """Counts what happens to an archive's members. Thread-safe.
 
     Attributes:
         resumed: members of chunks that earlier runs completed.
     """
 
-    def __init__(self, total: int | None) -> None:
+    def __init__(self, archive: Archive) -> None:
         self._lock = threading.Lock()
-        self._total = total
+        self._archive = archive
+        self._total = archive.members
+        self._began = time.monotonic()
         self.resumed = 0
         self._done = Totals()
         self._in_hand: dict[int, Totals] = {}
@@ -84,9 +84,15 @@ class Progress:
         rate = (current.members - before) / max(now - since, 1e-3)
         done = self.resumed + current.members
         left = None
-        if self._total is not None and rate > 0:
-            left = (self._total - done) / rate
-        return Snapshot(done, self._total, current.faces, current.failed, rate, left)
+        if self._total is None:
+            share = self._archive.share_read
+            if share > 0:
+                left = (now - self._began) * (1 - share) / share
+        else:
+            share = done / self._total
+            if rate > 0:
+                left = (self._total - done) / rate
+        return Snapshot(done, self._total, share, current.faces, current.failed, rate, left)
 
 
 def describe(snapshot: Snapshot) -> str:

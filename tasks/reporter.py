@@ -45,11 +45,12 @@ class Reporter:
         if time.monotonic() >= self._next_log:
             self._next_log = time.monotonic() + _LOG_SECONDS
             self._log.info(describe(snapshot))
-            self._move(snapshot)
+            update_progress_artifact(self._artifact, 100 * snapshot.share)
 
     def finish(self) -> None:
         """Reports the end."""
-        self._move(self._tell())
+        self._tell()
+        update_progress_artifact(self._artifact, 100.0)
 
     def _tell(self) -> Snapshot:
         snapshot = self._progress.snapshot()
@@ -57,6 +58,3 @@ class Reporter:
         if listener is not None:
             listener(snapshot)
         return snapshot
-
-    def _move(self, snapshot: Snapshot) -> None:
-        update_progress_artifact(self._artifact, 100 * snapshot.share)

@@ -1,0 +1,31 @@
+"""All the real photographs that lie beside the repository, from disk and from S3."""
+
+import zipfile
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from flows.crop_archive import crop_archive
+from tests.flows.batches import result
+from tests.pictures import PHOTOS
+from tests.services import S3
+
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.usefixtures("prefect")]
+
+
+@pytest.mark.skipif(not PHOTOS.exists(), reason=f"no real photographs in {PHOTOS}")
+def test_every_photograph_has_a_row_and_s3_gives_the_same_bytes(tmp_path: Path, s3: S3) -> None:
+    photos = sorted(PHOTOS.iterdir())
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as writer:
+        for photo in photos:
+            writer.write(photo, photo.name)
+    crop_archive(str(archive), str(tmp_path / "out"))
+    local = result(str(tmp_path / "out"))
+    assert [row["path"] for row in local.manifest] == [photo.name for photo in photos]
+    assert all(row["status"] in ("cropped", "no_face") for row in local.manifest)
+
+    fsspec.filesystem("s3").put_file(str(archive), f"{s3.bucket}/in/photos.zip")
+    crop_archive(f"s3://{s3.bucket}/in/photos.zip", f"s3://{s3.bucket}/photos-out")
+    assert result(f"s3://{s3.bucket}/photos-out") == local
