@@ -11,18 +11,23 @@ from pathlib import Path
 import pytest
 
 from intake.exits import DONE_WITH_FAILURES
+from intake.samples import write_sample
 from tests.flows.batches import result
 
 KILLS = 10
-CHUNKS_A_RUN = 2  # a run is killed after this many at the most, so that none comes to its end
+MEMBERS = 600
+CHUNKS_A_RUN = 4  # of 150: a run is killed soon after so many, so that none comes to its end
 
 
 @pytest.mark.service
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ten_kills_at_random_moments_leave_the_tree_of_an_undisturbed_run(
-    prefect: dict[str, str], sample: Path, tmp_path: Path
+    prefect: dict[str, str], tmp_path: Path
 ) -> None:
+    sample = tmp_path / "sample.zip"
+    write_sample(sample, MEMBERS)
+
     def start(output: Path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "intake.cli", "crop", str(sample), "--output", str(output)]
         return subprocess.Popen(
@@ -42,7 +47,7 @@ def test_ten_kills_at_random_moments_leave_the_tree_of_an_undisturbed_run(
         done = parts(killed)
         run = start(killed)
         wait_for_parts(run, killed, done + moments.randint(1, CHUNKS_A_RUN))
-        time.sleep(moments.uniform(0, 0.2))  # now it is somewhere in the next chunks
+        time.sleep(moments.uniform(0, 0.1))  # now it is somewhere in the next chunks
         run.send_signal(signal.SIGKILL)
         assert run.wait(60) == -signal.SIGKILL
         assert parts(killed) > done
