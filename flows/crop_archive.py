@@ -1,28 +1,33 @@
 """An archive of photographs to face crops and a manifest."""
 
-import os
 import time
-from collections import deque
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow
-from prefect.futures import PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.flows import Flow
+from pydantic import Field
 
 from tasks.batch import Batch, plan
-from tasks.crop_chunk import detect_and_crop
 from tasks.finish import finish, report
 from tasks.logs import plain_logs
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
+from tasks.shards import cancel_shards, crop_shards, plan_shards
 from tasks.summary import Summary
+from tasks.window import crop_chunks
 
 DEFAULTS = CropSettings()
-_TICK_SECONDS = 0.25
 
 
 @flow(name="crop-archive", flow_run_name="{archive}")
-def crop_archive(archive: str, output: str, settings: CropSettings = DEFAULTS) -> Summary:
+def crop_archive(
+    archive: str,
+    output: str,
+    settings: CropSettings = DEFAULTS,
+    work_pool: str = "",
+    priority: Annotated[int, Field(ge=1, le=10)] = 5,
+) -> Summary:
     """Finds every face in an archive of photographs and cuts each one out.
 
     The output is a folder or prefix with `crops/`, `manifest.parquet` (a row for every member),
@@ -34,16 +39,25 @@ def crop_archive(archive: str, output: str, settings: CropSettings = DEFAULTS) -
             a path or an s3://, http(s):// or other fsspec URI.
         output: a folder or prefix, as a path or a URI.
         settings: everything that may be chosen.
+        work_pool: process, docker or kubernetes: the work pool that shards of a large archive are
+            handed to. Empty: all is done by this run.
+        priority: 1 (first) to 10 of the shards on the work pool.
 
     Raises:
         ArchiveError: the archive cannot be used; the message says why and what to do.
         OutputError: the output cannot be used, or holds another batch.
         TransientError: storage failed on every attempt; run it again to go on.
+        ShardError: a shard failed on every attempt; run it again to go on.
     """
     plain_logs()
     started = time.monotonic()
     batch = plan(archive, output, settings)
-    members, chunks = _crop(batch)
+    reporter = Reporter(batch.progress, batch.archive.uri)
+    if work_pool and batch.archive.members is not None:
+        members, chunks = _crop_on(work_pool, priority, batch, reporter)
+    else:  # a compressed TAR can only be read in order, so there is nothing to hand out
+        members, chunks = crop_chunks(batch, batch.archive.chunks(batch.chunk_size), reporter.tick)
+    reporter.finish()
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     summary = Summary.of(
@@ -53,47 +67,13 @@ def crop_archive(archive: str, output: str, settings: CropSettings = DEFAULTS) -
     return summary
 
 
-def _crop(batch: Batch) -> tuple[int, int]:
-    """Maps the chunks that are not done over a pool of threads. Returns members and chunks in all.
-
-    The map is a window that slides: an archive may have a million members, so neither the chunks
-    nor their futures are ever all in memory.
-    """
-    threads = batch.settings.run.threads or _cores() + 1
-    reporter = Reporter(batch.progress, batch.archive.uri)
-    window: deque[PrefectFuture[int]] = deque()
-    members = chunks = 0
-    with ThreadPoolTaskRunner[Any](max_workers=threads) as runner:
-        try:
-            for chunk in batch.archive.chunks(batch.chunk_size):
-                members, chunks = members + chunk.count, chunks + 1
-                if chunk.number in batch.done:
-                    batch.progress.resume(chunk.count)
-                    continue
-                window.append(runner.submit(detect_and_crop, {"batch": batch, "chunk": chunk}))
-                if len(window) > threads:
-                    _wait(window.popleft(), reporter)
-            while window:
-                _wait(window.popleft(), reporter)
-        except BaseException:
-            batch.stop.set()  # the pool waits for its threads; let them give up at the next image
-            raise
-    reporter.finish()
-    return members, chunks
+@crop_archive.on_cancellation
+def cancel_shards_too(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """A batch that is cancelled takes its shards with it."""
+    cancel_shards(flow_run.id)
 
 
-def _wait(future: PrefectFuture[int], reporter: Reporter) -> None:
-    while True:
-        try:
-            future.result(timeout=_TICK_SECONDS)
-            break
-        except TimeoutError:
-            reporter.tick()
-    reporter.tick()
-
-
-def _cores() -> int:
-    """Cores that this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _crop_on(work_pool: str, priority: int, batch: Batch, reporter: Reporter) -> tuple[int, int]:
+    planned = plan_shards(batch)
+    crop_shards(batch, planned.shards, f"crop-shard/{work_pool}", f"priority-{priority}", reporter)
+    return planned.members, planned.chunks

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
 
 from storage.location import resolve
 from storage.output import Output
-from tasks.reporter import PROGRESS_KEY
+from tasks.reporter import shares
 from tasks.settings import CropSettings
 from tasks.summary import Summary
 
@@ -89,13 +84,7 @@ def summary(run: UUID) -> Summary:
 
 def _look(client: SyncPrefectClient, run: UUID) -> Sight:
     state = client.read_flow_run(run).state
-    artifacts = client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
-            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
-        )
-    )
-    percent = max((float(str(artifact.data)) for artifact in artifacts), default=0.0)
+    percent = 100 * shares(client, [run]).get(run, 0.0)
     if state is None:
         return Sight("Unknown", "", percent, final=False, completed=False)
     return Sight(

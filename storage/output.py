@@ -18,6 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from storage.manifest import AccountingError, Totals, assemble, count
 
 BATCH = "batch.json"
 PARTS = "parts"
+PLAN = "plan"  # chunks of each shard, while a batch runs on a work pool
 CROPS = "crops"
 MANIFEST = "manifest.parquet"
 FACES = "faces.parquet"
@@ -38,6 +40,19 @@ Existing = Literal["resume", "overwrite"]
 _IDENTITY = ("format", "archive", "settings")
 _STAGING = ".tmp"
 _PARTS_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An output that belongs to a batch.
+
+    Attributes:
+        record: what `batch.json` says: of the run that made it, not of one that resumes it.
+        done: numbers of the chunks that are done.
+    """
+
+    record: dict[str, Any]
+    done: set[int]
 
 
 class Output:
@@ -63,15 +78,12 @@ class Output:
         inside = f"{self._location.path}/".startswith(f"{place.path.rstrip('/')}/")
         return inside and type(place.fs) is type(self._fs)
 
-    def claim(self, record: Mapping[str, Any], existing: Existing) -> set[int]:
+    def claim(self, record: Mapping[str, Any], existing: Existing) -> Claim:
         """Makes this output the batch's, or takes it up again.
 
         Args:
             record: becomes `batch.json`; its `format`, `archive` and `settings` say which it is.
             existing: whether to complete what is there already or to remove it first.
-
-        Returns:
-            Numbers of the chunks that are done.
 
         Raises:
             OutputError: the output belongs to another batch.
@@ -81,9 +93,31 @@ class Output:
             if there is None or existing == "overwrite":
                 self._make_room(existing)
                 self._put({BATCH: json.dumps(record, indent=2).encode()})
-                return set()
+                return Claim(dict(record), set())
         self._refuse_another(there, record)
-        return self._parts()
+        return Claim(there, self.parts())
+
+    def record(self) -> dict[str, Any]:
+        """What `batch.json` says.
+
+        Raises:
+            OutputError: no batch was begun here.
+        """
+        with self._errors("read"):
+            there = self._read_json(BATCH)
+        if there is None:
+            raise OutputError(f"{self.uri} holds no batch: it has no {BATCH}.")
+        return there
+
+    def put_plan(self, shard: int, data: bytes) -> None:
+        """Writes the chunks of a shard, for whoever works on it."""
+        with self._errors("write"):
+            self._put({_plan_name(shard): data})
+
+    def plan(self, shard: int) -> bytes:
+        """Reads the chunks of a shard."""
+        with self._errors("read"):
+            return bytes(self._fs.cat_file(self._path(_plan_name(shard))))
 
     def put_crops(self, crops: Mapping[str, bytes]) -> None:
         """Writes crops, by path below the output; each is there whole or not at all."""
@@ -112,6 +146,8 @@ class Output:
                 )
             for name in TABLES:
                 self._publish(folder / name, name)
+            if self._fs.exists(self._path(PLAN)):
+                self._fs.rm(self._path(PLAN), recursive=True)
         if self._location.is_local:  # what a run that was killed left in the making
             shutil.rmtree(self._path(_STAGING), ignore_errors=True)
         return totals
@@ -142,16 +178,17 @@ class Output:
             )
 
     def _make_room(self, existing: Existing) -> None:
-        left = [name for name in (PARTS, CROPS, *TABLES) if self._fs.exists(self._path(name))]
+        left = [name for name in (PARTS, CROPS, PLAN, *TABLES) if self._fs.exists(self._path(name))]
         if left and existing != "overwrite":
             raise OutputError(
                 f"{self.uri} holds {left[0]} of a batch but no {BATCH}. "
                 "Name another output, or choose to overwrite it."
             )
         for name in left:
-            self._fs.rm(self._path(name), recursive=name in (PARTS, CROPS))
+            self._fs.rm(self._path(name), recursive=name not in TABLES)
 
-    def _parts(self) -> set[int]:
+    def parts(self) -> set[int]:
+        """Numbers of the chunks that are done."""
         with self._errors("list"):
             try:
                 names = self._fs.ls(self._path(PARTS), detail=False)
@@ -230,6 +267,10 @@ class Output:
 def shard_name(chunk: int) -> str:
     """The TAR below `crops/` that holds a chunk's crops, where they are packed."""
     return f"{chunk:08d}.tar"
+
+
+def _plan_name(shard: int) -> str:
+    return f"{PLAN}/{shard:06d}.parquet"
 
 
 def _part_name(chunk: int) -> str:

@@ -6,14 +6,16 @@ import threading
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
+from uuid import uuid4
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.archive import open_archive
 from storage.errors import OutputError
-from storage.members import Archive, ChunkSize, Limits
+from storage.members import Archive, Chunk, ChunkSize, Fingerprint, Limits
 from storage.output import Output
+from storage.plan import decode_chunks
 from tasks.progress import Progress
 from tasks.retries import RETRY_TRANSIENT
 from tasks.settings import MIB, CropSettings
@@ -28,6 +30,7 @@ class Batch:
     No dataclass: Prefect would search its fields for futures at every task run.
 
     Attributes:
+        id: of the batch, the same in each run that works on it.
         archive, output, settings: of the batch.
         progress: what its tasks have counted.
         done: numbers of the chunks that earlier runs completed.
@@ -35,12 +38,19 @@ class Batch:
     """
 
     def __init__(
-        self, archive: Archive, output: Output, settings: CropSettings, done: set[int]
+        self,
+        number: str,
+        archive: Archive,
+        output: Output,
+        settings: CropSettings,
+        done: set[int],
+        members: int | None,
     ) -> None:
+        self.id = number
         self.archive = archive
         self.output = output
         self.settings = settings
-        self.progress = Progress(archive)
+        self.progress = Progress(members, archive)
         self.done = done
         self.stop = threading.Event()
 
@@ -64,14 +74,35 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
             f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
             "Name an output elsewhere."
         )
-    done = place.claim(_record(opened, settings), settings.run.existing)
-    return Batch(opened, place, settings, done)
+    claim = place.claim(_record(opened, settings), settings.run.existing)
+    return Batch(claim.record["id"], opened, place, settings, claim.done, opened.members)
+
+
+@task(name="open", task_run_name="open shard {shard}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+def open_shard(
+    archive: str, output: str, shard: int, settings: CropSettings
+) -> tuple[Batch, list[Chunk]]:
+    """Takes up one shard of a batch that another run has planned: no index is read.
+
+    Raises:
+        ArchiveError: the archive is not the one that was planned.
+        OutputError: there is no batch at the output.
+    """
+    place = Output(output)
+    record = place.record()
+    known = Fingerprint(record["archive"]["size"], record["archive"]["version"])
+    limits = Limits(settings.limits.max_member_mib * MIB)
+    chunks = decode_chunks(place.plan(shard))
+    members = sum(chunk.count for chunk in chunks)
+    opened = open_archive(archive, limits, known)
+    return Batch(record["id"], opened, place, settings, place.parts(), members), chunks
 
 
 def _record(archive: Archive, settings: CropSettings) -> dict[str, Any]:
     """What `batch.json` says. `format`, `archive` and `settings` are the batch's identity."""
     return {
         "format": _FORMAT,
+        "id": str(uuid4()),
         "archive": {
             "uri": archive.uri,
             "kind": archive.kind,

@@ -42,12 +42,14 @@ class Progress:
         resumed: members of chunks that earlier runs completed.
     """
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, total: int | None, archive: Archive) -> None:
         self._lock = threading.Lock()
         self._archive = archive
-        self._total = archive.members
+        self._total = total
         self._began = time.monotonic()
         self.resumed = 0
+        self._elsewhere = 0
+        self._finished_elsewhere = 0
         self._done = Totals()
         self._in_hand: dict[int, Totals] = {}
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
@@ -56,6 +58,16 @@ class Progress:
         """Counts a chunk that an earlier run completed."""
         with self._lock:
             self.resumed += members
+
+    def elsewhere(self, members: int) -> None:
+        """Counts, anew each time, what runs on other machines have done of their shards so far."""
+        with self._lock:
+            self._elsewhere = members
+
+    def finish_elsewhere(self, members: int) -> None:
+        """Counts a shard that another machine has completed."""
+        with self._lock:
+            self._finished_elsewhere += members
 
     def begin(self, chunk: int) -> None:
         """A chunk is started, or started again: what it had counted so far counts no more."""
@@ -77,12 +89,13 @@ class Progress:
         now = time.monotonic()
         with self._lock:
             current = sum(self._in_hand.values(), start=self._done)
-            self._marks.append((now, current.members))
+            worked = current.members + self._elsewhere + self._finished_elsewhere
+            self._marks.append((now, worked))
             while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_SECONDS:
                 self._marks.popleft()
             since, before = self._marks[0]
-        rate = (current.members - before) / max(now - since, 1e-3)
-        done = self.resumed + current.members
+        rate = (worked - before) / max(now - since, 1e-3)
+        done = self.resumed + worked
         left = None
         if self._total is None:
             share = self._archive.share_read

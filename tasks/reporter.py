@@ -8,7 +8,14 @@ from contextvars import ContextVar
 from typing import cast
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+)
 from prefect.logging import get_run_logger
 
 from tasks.progress import Progress, Snapshot, describe
@@ -18,6 +25,22 @@ LISTENER: ContextVar[Callable[[Snapshot], None] | None] = ContextVar("listener",
 
 PROGRESS_KEY = "batch-progress"
 _LOG_SECONDS = 5.0
+
+
+def shares(client: SyncPrefectClient, runs: list[UUID]) -> dict[UUID, float]:
+    """How much of its work each flow run has done, 0 to 1, by their progress artifacts."""
+    artifacts = client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=runs),
+            key=ArtifactFilterKey(any_=[PROGRESS_KEY]),
+        ),
+        limit=len(runs),
+    )
+    return {
+        artifact.flow_run_id: float(str(artifact.data)) / 100
+        for artifact in artifacts
+        if artifact.flow_run_id is not None
+    }
 
 
 class Reporter:
@@ -45,7 +68,10 @@ class Reporter:
         if time.monotonic() >= self._next_log:
             self._next_log = time.monotonic() + _LOG_SECONDS
             self._log.info(describe(snapshot))
-            update_progress_artifact(self._artifact, 100 * snapshot.share)
+            try:
+                update_progress_artifact(self._artifact, 100 * snapshot.share)
+            except httpx.HTTPError as error:  # a batch does not end because nobody can look at it
+                self._log.warning("The Prefect server did not answer (%s).", error)
 
     def finish(self) -> None:
         """Reports the end."""

@@ -74,6 +74,16 @@ class RunSettings(BaseModel):
         description="Images worked on at once. 0: one more than there are cores, so that "
         "reading and writing go on meanwhile.",
     )
+    shard_members: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Members in a shard, where the batch runs on a work pool. Starting a shard "
+        "costs some 8 seconds of CPU, so it should be worth minutes.",
+    )
+    shards_at_once: int = Field(
+        32, ge=1, le=1000, description="Most shards handed to the work pool at a time."
+    )
     existing: Literal["resume", "overwrite"] = Field(
         "resume",
         description="resume: complete what this batch left at the output. overwrite: remove any "

@@ -50,11 +50,11 @@ def rows(*members: int) -> bytes:
 
 def test_a_batch_from_claim_to_tables(place: str) -> None:
     output = Output(place)
-    assert output.claim(RECORD, "resume") == set()
+    assert output.claim(RECORD, "resume").done == set()
     output.put_crops({"crops/a/b.jpg_0.jpg": b"one", "crops/a/c d.jpg_0.jpg": b"two"})
     output.put_part(0, rows(0, 1))
     output.put_part(1, rows(2))
-    assert output.claim(RECORD | {"created": "tomorrow"}, "resume") == {0, 1}
+    assert output.claim(RECORD | {"created": "tomorrow"}, "resume").done == {0, 1}
     assert output.finish(3, 2).no_face == 3
     assert output.totals().no_face == 3
     assert set(files(place)) == {
@@ -97,7 +97,7 @@ def test_overwriting_leaves_nothing_of_the_batch_before(place: str) -> None:
     output.put_crops({"crops/old.jpg_0.jpg": b"old"})
     output.put_part(0, rows(0))
     output.finish(1, 1)
-    assert Output(place).claim(OTHER, "overwrite") == set()
+    assert Output(place).claim(OTHER, "overwrite").done == set()
     assert set(files(place)) == {"batch.json"}
     assert b'"size": 400' in files(place)["batch.json"]
 

@@ -1,0 +1,65 @@
+"""Work pools with their job templates, and ten queues in each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.base import BaseWorker
+from prefect.workers.process import ProcessWorker
+
+PREFIX = "facecrop-"
+PRIORITIES = range(1, 11)  # 1 is first, as it is in Prefect's work queues
+
+# In every run's environment, whatever starts it.
+_RUN_ENVIRONMENT = {
+    # Silence for three of these and the automation marks the run Crashed. 30 is the least allowed.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    # A run whose worker is being stopped goes back to the queue instead of failing.
+    "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+}
+
+
+def worker_types() -> dict[str, type[BaseWorker[Any, Any, Any]]]:
+    """The kinds of pool that can be made here, by the end of their names."""
+    types: dict[str, type[BaseWorker[Any, Any, Any]]] = {"process": ProcessWorker}
+    try:
+        from prefect_docker.worker import DockerWorker
+    except ImportError:
+        return types
+    return types | {"docker": DockerWorker}
+
+
+def apply_pool(
+    client: SyncPrefectClient, name: str, worker: type[BaseWorker[Any, Any, Any]]
+) -> None:
+    """Makes a pool, or brings it up to date; its limits and its pause stay as they are."""
+    template = worker.get_default_base_job_template()
+    template["variables"]["properties"]["env"]["default"] = _RUN_ENVIRONMENT
+    try:
+        client.read_work_pool(PREFIX + name)
+    except ObjectNotFound:
+        client.create_work_pool(
+            WorkPoolCreate(name=PREFIX + name, type=worker.type, base_job_template=template)
+        )
+    else:
+        client.update_work_pool(PREFIX + name, WorkPoolUpdate(base_job_template=template))
+    _apply_queues(client, PREFIX + name)
+
+
+def _apply_queues(client: SyncPrefectClient, pool: str) -> None:
+    there = {queue.name: queue for queue in client.read_work_queues(work_pool_name=pool)}
+    for priority in PRIORITIES:
+        name = queue_name(priority)
+        # One after the other from the first: Prefect moves the others down to make room.
+        if name not in there:
+            client.create_work_queue(name, priority=priority, work_pool_name=pool)
+        elif there[name].priority != priority:
+            client.update_work_queue(there[name].id, priority=priority)
+
+
+def queue_name(priority: int) -> str:
+    """The queue for a priority from 1 to 10."""
+    return f"priority-{priority}"

@@ -1,0 +1,268 @@
+"""A batch cut into shards, each a run of `crop-shard` on a work pool.
+
+The run that plans a batch holds a worker's slot of its own, so it does not only wait: it crops
+shards, too, those that no worker has begun. A batch therefore ends however few workers there are,
+down to none, and every worker that is added takes shards from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.deployments import run_deployment
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Cancelling
+
+from storage.errors import StorageError
+from storage.members import Chunk
+from storage.plan import decode_chunks, encode_chunks
+from tasks.batch import Batch
+from tasks.reporter import Reporter, shares
+from tasks.retries import ATTEMPTS
+from tasks.window import crop_chunks
+
+_LOOK_SECONDS = 5.0
+
+
+class ShardError(StorageError):
+    """A shard failed on every attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A contiguous run of chunks that are not all done.
+
+    Attributes:
+        number: 0-based; its chunks are in the output's plan under it.
+        members: in all of its chunks.
+    """
+
+    number: int
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A batch cut up: what is in the whole archive, and the shards that are still to do."""
+
+    members: int
+    chunks: int
+    shards: list[Shard]
+
+
+@dataclass(slots=True)
+class _Run:
+    shard: Shard
+    attempt: int
+    share: float = 0.0
+
+
+def plan_shards(batch: Batch) -> Plan:
+    """Cuts a batch into shards of `run.shard_members`, and writes the plan of each to the output.
+
+    The plan is a function of the archive and the settings: made again, it is the same.
+    """
+    members = chunks = 0
+    shards: list[Shard] = []
+    every_chunk = batch.archive.chunks(batch.chunk_size)
+    for number, run in enumerate(_runs(every_chunk, batch.settings.run.shard_members)):
+        held = sum(chunk.count for chunk in run)
+        members, chunks = members + held, chunks + len(run)
+        if all(chunk.number in batch.done for chunk in run):
+            batch.progress.resume(held)
+        else:
+            batch.output.put_plan(number, encode_chunks(run))
+            shards.append(Shard(number, held))
+    return Plan(members, chunks, shards)
+
+
+def _runs(chunks: Iterator[Chunk], most: int) -> Iterator[list[Chunk]]:
+    run: list[Chunk] = []
+    for chunk in chunks:
+        if run and sum(one.count for one in run) + chunk.count > most:
+            yield run
+            run = []
+        run.append(chunk)
+    if run:
+        yield run
+
+
+def crop_shards(
+    batch: Batch, shards: list[Shard], deployment: str, queue: str, reporter: Reporter
+) -> None:
+    """Has every shard cropped, on the deployment's work pool and here.
+
+    Args:
+        batch: whose shards they are; its id makes the runs' idempotency keys.
+        shards: what is to do.
+        deployment: `FLOW/NAME` of what runs one shard.
+        queue: the work queue to put the runs into.
+        reporter: told how far the whole batch is.
+
+    Raises:
+        ShardError: one failed `ATTEMPTS` times.
+    """
+    with get_client(sync_client=True) as client:
+        fleet = _Fleet(client, batch, shards, deployment, queue)
+
+        def tick() -> None:
+            fleet.look()
+            reporter.tick()
+
+        try:
+            while (shard := fleet.take()) or fleet.runs:
+                if shard is None:
+                    time.sleep(1)
+                    tick()
+                    continue
+                crop_chunks(batch, decode_chunks(batch.output.plan(shard.number)), tick)
+        except BaseException:
+            fleet.cancel()
+            raise
+
+
+def cancel_shards(run: UUID) -> None:
+    """Cancels the shards that a batch's flow run has started and that have not ended."""
+    with get_client(sync_client=True) as client:
+        children = FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]),
+            state=FlowRunFilterState(
+                type=FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES, key=str))
+            ),
+        )
+        for shard in client.read_flow_runs(flow_run_filter=children):
+            begun = shard.state is not None and not shard.state.is_scheduled()
+            _cancel(client, shard.id, begun=begun)
+
+
+def _cancel(client: SyncPrefectClient, run: UUID, *, begun: bool) -> None:
+    # What runs is ended by its worker, which waits for Cancelling; what does not run has nobody
+    # who would, and nothing to end.
+    client.set_flow_run_state(run, Cancelling() if begun else Cancelled())
+
+
+class _Fleet:
+    """The runs of one batch's shards."""
+
+    def __init__(
+        self,
+        client: SyncPrefectClient,
+        batch: Batch,
+        shards: list[Shard],
+        deployment: str,
+        queue: str,
+    ) -> None:
+        self.runs: dict[UUID, _Run] = {}
+        self._client = client
+        self._batch = batch
+        self._waiting = deque(shards)
+        self._scheduled: set[UUID] = set()
+        self._deployment = deployment
+        self._queue = queue
+        self._next_look = 0.0
+        self._log = get_run_logger()
+        self.look()
+
+    def look(self) -> None:
+        """Learns how the runs are, when it is time, and starts what may be started."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        try:
+            self._learn_all()
+            while self._waiting and len(self.runs) < self._batch.settings.run.shards_at_once:
+                self._start(self._waiting[0], attempt=1)
+                self._waiting.popleft()
+        except httpx.HTTPError as error:  # the runs go on without a server; so do we
+            self._log.warning("The Prefect server did not answer (%s); it is asked again.", error)
+        self._batch.progress.elsewhere(
+            round(sum(run.share * run.shard.members for run in self.runs.values()))
+        )
+
+    def take(self) -> Shard | None:
+        """A shard that nobody has begun, to be cropped here; None where there is none."""
+        if self._waiting:
+            return self._waiting.pop()
+        if not self._scheduled:
+            return None
+        number = self._scheduled.pop()
+        run = self.runs.pop(number)
+        # should a worker begin it at this very moment, both come to the same bytes
+        self._client.set_flow_run_state(number, Cancelled(message="Cropped by its batch's run."))
+        return run.shard
+
+    def cancel(self) -> None:
+        """Ends what is still running."""
+        for number in self.runs:
+            _cancel(self._client, number, begun=number not in self._scheduled)
+
+    def _learn_all(self) -> None:
+        if not self.runs:
+            return
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
+        for number, share in shares(self._client, list(self.runs)).items():
+            self.runs[number].share = share
+        for run in self._client.read_flow_runs(flow_run_filter=wanted):
+            self._learn(run)
+
+    def _learn(self, found: FlowRun) -> None:
+        state, run = found.state, self.runs[found.id]
+        if state is None:
+            return
+        if not state.is_scheduled():
+            self._scheduled.discard(found.id)
+        if not state.is_final():
+            return
+        if state.is_completed():
+            del self.runs[found.id]
+            self._batch.progress.finish_elsewhere(run.shard.members)
+        elif run.attempt < ATTEMPTS:
+            self._log.warning(
+                "Shard %d: %s (%s); attempt %d of %d follows.",
+                *(run.shard.number, state.name, state.message, run.attempt + 1, ATTEMPTS),
+            )
+            self._start(run.shard, run.attempt + 1)
+            del self.runs[found.id]
+        else:
+            raise ShardError(
+                f"Shard {run.shard.number} failed {ATTEMPTS} times, the last so: "
+                f"{state.name}: {state.message}. Run the batch again to go on."
+            )
+
+    def _start(self, shard: Shard, attempt: int) -> None:
+        for turn in count():
+            # The key gives a run back that an earlier run of this batch started, and that may
+            # still be at work; one that has ended left something undone, or we would not be here.
+            key = f"{self._batch.id}-{shard.number}-{attempt}-{turn}"
+            run = run_deployment(
+                self._deployment,
+                parameters={
+                    "archive": self._batch.archive.uri,
+                    "output": self._batch.output.uri,
+                    "shard": shard.number,
+                    "settings": self._batch.settings.model_dump(mode="json"),
+                },
+                idempotency_key=key,
+                work_queue_name=self._queue,
+                timeout=0,
+            )
+            assert isinstance(run, FlowRun)
+            if run.state is None or not run.state.is_final():
+                self.runs[run.id] = _Run(shard, attempt)
+                self._scheduled.add(run.id)
+                return

@@ -1,0 +1,69 @@
+"""Chunks over a pool of threads, a few in hand at a time, however many there are."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prefect.futures import PrefectFuture
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from storage.members import Chunk
+from tasks.batch import Batch
+from tasks.crop_chunk import detect_and_crop
+
+_TICK_SECONDS = 0.25
+
+
+def crop_chunks(batch: Batch, chunks: Iterable[Chunk], tick: Callable[[], None]) -> tuple[int, int]:
+    """Maps `detect_and_crop` over the chunks that are not done.
+
+    The map is a window that slides: an archive may have a million members, so neither the chunks
+    nor their futures are ever all in memory.
+
+    Args:
+        batch: what the chunks belong to.
+        chunks: some or all of its chunks.
+        tick: called a few times a second while it waits.
+
+    Returns:
+        How many members and chunks there were, those that were done before included.
+    """
+    threads = batch.settings.run.threads or _cores() + 1
+    window: deque[PrefectFuture[int]] = deque()
+    members = count = 0
+    with ThreadPoolTaskRunner[Any](max_workers=threads) as runner:
+        try:
+            for chunk in chunks:
+                members, count = members + chunk.count, count + 1
+                if chunk.number in batch.done:
+                    batch.progress.resume(chunk.count)
+                    continue
+                window.append(runner.submit(detect_and_crop, {"batch": batch, "chunk": chunk}))
+                if len(window) > threads:
+                    _wait(window.popleft(), tick)
+            while window:
+                _wait(window.popleft(), tick)
+        except BaseException:
+            batch.stop.set()  # the pool waits for its threads; let them give up at the next image
+            raise
+    return members, count
+
+
+def _wait(future: PrefectFuture[int], tick: Callable[[], None]) -> None:
+    while True:
+        try:
+            future.result(timeout=_TICK_SECONDS)
+            break
+        except TimeoutError:
+            tick()
+    tick()
+
+
+def _cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
