@@ -1,11 +1,9 @@
 """An archive of photographs to face crops and a manifest."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 from prefect import flow
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.flows import Flow
 from pydantic import Field
 
 from tasks.batch import Batch, plan
@@ -13,7 +11,7 @@ from tasks.finish import finish, report
 from tasks.logs import plain_logs
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
-from tasks.shards import cancel_shards, crop_shards, plan_shards
+from tasks.shards import crop_shards, plan_shards
 from tasks.summary import Summary
 from tasks.window import crop_chunks
 
@@ -65,12 +63,6 @@ def crop_archive(
     )
     report(summary, batch.output)
     return summary
-
-
-@crop_archive.on_cancellation
-def cancel_shards_too(flow: Flow[Any, Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """A batch that is cancelled takes its shards with it."""
-    cancel_shards(flow_run.id)
 
 
 def _crop_on(work_pool: str, priority: int, batch: Batch, reporter: Reporter) -> tuple[int, int]:

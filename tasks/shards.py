@@ -16,14 +16,8 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterParentFlowRunId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling
@@ -136,26 +130,6 @@ def crop_shards(
             raise
 
 
-def cancel_shards(run: UUID) -> None:
-    """Cancels the shards that a batch's flow run has started and that have not ended."""
-    with get_client(sync_client=True) as client:
-        children = FlowRunFilter(
-            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]),
-            state=FlowRunFilterState(
-                type=FlowRunFilterStateType(not_any_=sorted(TERMINAL_STATES, key=str))
-            ),
-        )
-        for shard in client.read_flow_runs(flow_run_filter=children):
-            begun = shard.state is not None and not shard.state.is_scheduled()
-            _cancel(client, shard.id, begun=begun)
-
-
-def _cancel(client: SyncPrefectClient, run: UUID, *, begun: bool) -> None:
-    # What runs is ended by its worker, which waits for Cancelling; what does not run has nobody
-    # who would, and nothing to end.
-    client.set_flow_run_state(run, Cancelling() if begun else Cancelled())
-
-
 class _Fleet:
     """The runs of one batch's shards."""
 
@@ -198,18 +172,23 @@ class _Fleet:
         """A shard that nobody has begun, to be cropped here; None where there is none."""
         if self._waiting:
             return self._waiting.pop()
-        if not self._scheduled:
-            return None
-        number = self._scheduled.pop()
-        run = self.runs.pop(number)
-        # should a worker begin it at this very moment, both come to the same bytes
-        self._client.set_flow_run_state(number, Cancelled(message="Cropped by its batch's run."))
-        return run.shard
+        while self._scheduled:
+            number = self._scheduled.pop()
+            now = self._client.read_flow_run(number).state  # what we know may be seconds old
+            if now is not None and now.is_scheduled():
+                # should a worker begin it at this very moment, both come to the same bytes
+                cropped_here: State[None] = Cancelled(message="Cropped by its batch's run.")
+                self._client.set_flow_run_state(number, cropped_here)
+                return self.runs.pop(number).shard
+        return None
 
     def cancel(self) -> None:
         """Ends what is still running."""
         for number in self.runs:
-            _cancel(self._client, number, begun=number not in self._scheduled)
+            # What runs is ended by its worker, which waits for Cancelling; what does not run has
+            # nobody who would, and nothing to end.
+            ending: State[None] = Cancelled() if number in self._scheduled else Cancelling()
+            self._client.set_flow_run_state(number, ending)
 
     def _learn_all(self) -> None:
         if not self.runs:

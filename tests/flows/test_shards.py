@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -104,6 +105,18 @@ def shards_of(run: UUID) -> list[FlowRun]:
         )
 
 
+def family(process: int) -> list[int]:
+    """A process and all that it has started, by proc(5)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [process]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
 def wait(what: Callable[[], bool], seconds: float = 240) -> None:
     until = time.monotonic() + seconds
     while not what():
@@ -147,7 +160,7 @@ def test_cancelling_a_batch_cancels_its_shards(
         client.set_flow_run_state(run.id, Cancelling())
     wait(lambda: state(run.id).is_final())
     assert state(run.id).is_cancelled()
-    wait(lambda: all(shard.state_name == "Cancelled" for shard in shards_of(run.id)), 60)
+    wait(lambda: {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"})
     assert not (tmp_path / "out" / "manifest.parquet").exists()
 
 
@@ -160,8 +173,11 @@ def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
     wait(lambda: len(shards_of(run.id)) > 0)
     dies = start_worker("dies")
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
-    os.killpg(dies.pid, signal.SIGKILL)  # the worker, and the run that it has started
+    for process in family(dies.pid):  # the worker, and the run that it has started
+        os.kill(process, signal.SIGKILL)
     wait(lambda: state(run.id).is_final(), 400)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
-    assert "Crashed" in {shard.state_name for shard in shards_of(run.id)}
+    (crashed,) = (shard for shard in shards_of(run.id) if shard.state_name == "Crashed")
+    assert crashed.state is not None
+    assert "No heartbeat for 90 seconds" in str(crashed.state.message)
