@@ -1,0 +1,28 @@
+import pytest
+
+from storage.errors import StorageError
+from storage.members import Chunk
+from storage.plan import decode_chunks, encode_chunks
+
+CHUNKS = [
+    Chunk(3, 30, 10, 1 << 40, (1 << 40) + 5000, b"PK\1\2 \0\xff", duplicates=frozenset({31, 38})),
+    Chunk(4, 40, 1, 0, 0),
+]
+
+
+def test_chunks_come_back_as_they_were() -> None:
+    assert decode_chunks(encode_chunks(CHUNKS)) == CHUNKS
+
+
+def test_the_same_chunks_are_the_same_bytes() -> None:
+    assert encode_chunks(CHUNKS) == encode_chunks(CHUNKS)
+
+
+def test_a_chunk_that_carries_its_data_stays_here() -> None:
+    with pytest.raises(ValueError, match="cannot be handed to another machine"):
+        encode_chunks([Chunk(0, 0, 1, 0, 512, data=bytes(512))])
+
+
+def test_a_damaged_plan_is_one_line() -> None:
+    with pytest.raises(StorageError, match="Run the batch again"):
+        decode_chunks(b"PAR1 no more")
