@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -22,6 +23,11 @@ _RUN_ENVIRONMENT = {
 }
 
 
+# Where the object store is, for containers that do not inherit their worker's environment. Its keys
+# are secrets and no part of a job template: give them to the worker, or use instance roles.
+_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+
+
 def worker_types() -> dict[str, type[BaseWorker[Any, Any, Any]]]:
     """The kinds of pool that can be made here, by the end of their names."""
     types: dict[str, type[BaseWorker[Any, Any, Any]]] = {"process": ProcessWorker}
@@ -37,7 +43,8 @@ def apply_pool(
 ) -> None:
     """Makes a pool, or brings it up to date; its limits and its pause stay as they are."""
     template = worker.get_default_base_job_template()
-    template["variables"]["properties"]["env"]["default"] = _RUN_ENVIRONMENT
+    for variable, value in _defaults(worker).items():
+        template["variables"]["properties"][variable]["default"] = value
     try:
         client.read_work_pool(PREFIX + name)
     except ObjectNotFound:
@@ -47,6 +54,22 @@ def apply_pool(
     else:
         client.update_work_pool(PREFIX + name, WorkPoolUpdate(base_job_template=template))
     _apply_queues(client, PREFIX + name)
+
+
+def _defaults(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
+    """What a job's variables are where nobody says otherwise."""
+    if worker.type != "docker":
+        return {"env": _RUN_ENVIRONMENT}
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    network = os.environ.get("FACECROP_DOCKER_NETWORK")
+    volume = os.environ.get("FACECROP_DOCKER_VOLUME")
+    return {
+        "env": _RUN_ENVIRONMENT | environment,
+        "image": os.environ.get("FACECROP_IMAGE", "facecrop"),
+        "image_pull_policy": "IfNotPresent",  # the image may have been built where it runs
+        "networks": [network] if network else [],
+        "volumes": [volume] if volume else [],
+    }
 
 
 def _apply_queues(client: SyncPrefectClient, pool: str) -> None:
