@@ -15,6 +15,8 @@ from intake.exits import DONE, FAILED, INTERRUPTED, WRONG_USE, complain
 from intake.options import OptionError, add_options, read_options
 
 _EXIT_CODES = "exit codes: 0 done; 1 failed; 2 wrong use; 3 done, but some images failed"
+_MOST_HOURS = 8784  # a year
+_MOST_WORKERS = 1000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -42,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_crop(commands)
     _add_submit(commands)
     _add_sample(commands)
+    _add_doctor(commands)
+    _add_queues(commands)
+    _add_workers(commands)
     return parser
 
 
@@ -105,6 +110,92 @@ def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     sample.set_defaults(run=_sample)
 
 
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser(
+        "doctor",
+        help="check that everything a batch needs is there",
+        description="Check the Prefect server of PREFECT_API_URL, its Redis, pools, workers and "
+        "deployments, and the output: a line each, with what to do. Exits 1 if one is bad.",
+        epilog=_EXIT_CODES,
+    )
+    doctor.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder or URI to write a small file to, and delete it again; also "
+        "FACECROP_DOCTOR_OUTPUT",
+    )
+    doctor.add_argument("--json", action="store_true", help="print one JSON object a check")
+    doctor.set_defaults(run=_doctor)
+
+
+def _add_queues(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    queues = commands.add_parser(
+        "queues",
+        help="show what waits, runs and has ended in each queue",
+        description="Show each queue of the facecrop-* work pools in which there is anything.",
+        epilog=_EXIT_CODES,
+    )
+    queues.add_argument(
+        "--since",
+        type=_hours,
+        default=24.0,
+        metavar="HOURS",
+        help="how far back to count what is done and failed (above 0, at most 8784; default 24)",
+    )
+    queues.add_argument("--all", action="store_true", help="show empty queues, too")
+    queues.add_argument("--json", action="store_true", help="print one JSON object a queue")
+    queues.set_defaults(run=_queues)
+
+
+def _add_workers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    workers = commands.add_parser(
+        "workers",
+        help="show the workers, or have more or fewer",
+        description="Show who polls the facecrop-* work pools. `workers scale N` has N of them.",
+        epilog=_EXIT_CODES,
+    )
+    workers.add_argument(
+        "--all", action="store_true", help="show those, too, that have been silent for a day"
+    )
+    workers.add_argument("--json", action="store_true", help="print one JSON object a worker")
+    workers.set_defaults(run=_workers)
+    actions = workers.add_subparsers(metavar="ACTION")
+    scale = actions.add_parser(
+        "scale",
+        help="have so many workers",
+        description="Set the number of workers: of the Kubernetes deployment "
+        "FACECROP_KUBE_DEPLOYMENT (default deployment/facecrop-worker) where kubectl finds it, "
+        "else of infra/compose.yaml where that is up.",
+        epilog=_EXIT_CODES,
+    )
+    scale.add_argument("count", type=_worker_count, metavar="N", help="0 to 1000")
+    scale.add_argument(
+        "--json",
+        action="store_true",
+        default=argparse.SUPPRESS,  # a default here would undo a --json before `scale`
+        help="print one JSON object",
+    )
+    scale.set_defaults(run=_scale)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= _MOST_HOURS:
+        raise argparse.ArgumentTypeError(
+            f"{text}: should be above 0 and at most {_MOST_HOURS} hours"
+        )
+    return hours
+
+
+def _worker_count(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= _MOST_WORKERS):
+        raise argparse.ArgumentTypeError(f"{text}: should be a number from 0 to {_MOST_WORKERS}")
+    return int(text)
+
+
 # Each command imports what it needs when it runs: Prefect alone takes seconds to import, and
 # `--help` and a mistyped flag should not wait for it.
 
@@ -153,6 +244,31 @@ def _sample(arguments: argparse.Namespace) -> int:
         return FAILED
     print(f"{arguments.file}: {arguments.count} members")
     return DONE
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from intake.doctor import examine
+
+    output = arguments.output or os.environ.get("FACECROP_DOCTOR_OUTPUT")
+    return examine(output, as_json=arguments.json)
+
+
+def _queues(arguments: argparse.Namespace) -> int:
+    from intake.queues import show_queues
+
+    return show_queues(arguments.since, empty=arguments.all, as_json=arguments.json)
+
+
+def _workers(arguments: argparse.Namespace) -> int:
+    from intake.workers import show_workers
+
+    return show_workers(forgotten=arguments.all, as_json=arguments.json)
+
+
+def _scale(arguments: argparse.Namespace) -> int:
+    from intake.workers import scale
+
+    return scale(arguments.count, as_json=arguments.json)
 
 
 def _wrong_use(message: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 
@@ -11,6 +12,15 @@ import httpx
 from storage.errors import StorageError, TransientError
 
 DONE, FAILED, WRONG_USE, DONE_WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+# A password may itself hold an @ or a slash, so with one all up to the last @ is hidden.
+_USERINFO = re.compile(r"://(?:[^\s/@:]*:\S*@|[^\s/@]+@)")
+
+
+def mask(text: str) -> str:
+    """The text without the user names and passwords of the URLs in it."""
+    return _USERINFO.sub("://***@", text)
 
 
 def complain(message: str) -> None:
@@ -28,6 +38,6 @@ def explain(error: Exception, *, verbose: bool) -> str:
         return str(error)
     server = os.environ.get("PREFECT_API_URL")
     if server and (isinstance(error, httpx.TransportError) or "reach API" in str(error)):
-        return f"no Prefect server answers at {server}; start it, or unset PREFECT_API_URL"
+        return f"no Prefect server answers at {mask(server)}; start it, or unset PREFECT_API_URL"
     text = " ".join(str(error).split()) or "no more is known"
     return f"{type(error).__name__}: {text}" + ("" if verbose else " (--verbose tells more)")
