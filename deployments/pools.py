@@ -67,6 +67,7 @@ def _defaults(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
         "env": _RUN_ENVIRONMENT | environment,
         "image": os.environ.get("FACECROP_IMAGE", "facecrop"),
         "image_pull_policy": "IfNotPresent",  # the image may have been built where it runs
+        "auto_remove": True,
         "networks": [network] if network else [],
         "volumes": [volume] if volume else [],
     }
