@@ -173,6 +173,7 @@ def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
     wait(lambda: not state(run.id).is_scheduled())  # the first worker has it
     dies = start_worker("dies")
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
+    time.sleep(3)  # its first heartbeat is out; without one, its silence would go unnoticed
     for process in family(dies.pid):  # the worker, and the run that it has started
         os.kill(process, signal.SIGKILL)
     wait(lambda: state(run.id).is_final(), 400)
