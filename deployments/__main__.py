@@ -11,36 +11,48 @@ import sys
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.exceptions import ObjectNotFound
 
-from deployments.automations import SILENT_RUN, apply_automation
+from deployments.automations import apply_automation, crashed_batch, silent_run, stuck_run
+from deployments.limits import SHARDS_LIMIT, STORE_LIMIT, apply_limit
 from deployments.pools import PREFIX, apply_pool, worker_types
+from deployments.secrets import save_keys
 
 _ROOT = Path(__file__).resolve().parent.parent
-_LIMITS = {"facecrop-shards": 1000}  # slots: shards that run at a time, over all batches and pools
+_BATCHES, _SHARDS = "crop-archive", "crop-shard"  # flows
 
 
 def main() -> int:
     """Applies everything; returns the exit code."""
+    kinds = list(worker_types())
     with get_client(sync_client=True) as client:
+        if "docker" in kinds:
+            for block in save_keys():
+                print(f"secret      {block}")
         for name, worker in worker_types().items():
             apply_pool(client, name, worker)
             print(f"work pool   {PREFIX}{name}")
-        for name, slots in _LIMITS.items():
-            _apply_limit(client, name, slots)
-            print(f"limit       {name}")
-        apply_automation(client, SILENT_RUN)
-        print(f"automation  {SILENT_RUN.name}")
-    names = [f"*/{name}" for name in worker_types()]
-    return _deploy(names)
+        for limit in (SHARDS_LIMIT, STORE_LIMIT):
+            apply_limit(client, limit)
+            print(f"limit       {limit.name}")
+        code = _deploy([f"*/{kind}" for kind in kinds])
+        if code == 0:
+            _automate(client, kinds)
+    return code
 
 
-def _apply_limit(client: SyncPrefectClient, name: str, slots: int) -> None:
-    try:
-        client.read_global_concurrency_limit_by_name(name)
-    except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=slots))
+def _automate(client: SyncPrefectClient, kinds: list[str]) -> None:
+    """Applies the automations, which name the deployments that they are for."""
+    batches, shards = (
+        [client.read_deployment_by_name(f"{flow}/{kind}").id for kind in kinds]
+        for flow in (_BATCHES, _SHARDS)
+    )
+    for automation in (
+        silent_run([*batches, *shards]),
+        stuck_run([*batches, *shards]),
+        crashed_batch(batches),
+    ):
+        apply_automation(client, automation)
+        print(f"automation  {automation.name}")
 
 
 def _deploy(names: list[str]) -> int:

@@ -1,8 +1,10 @@
-"""What the server does by itself."""
+"""What the server does by itself about runs whose process or machine is gone."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import StateType
@@ -11,36 +13,109 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 _SILENCE = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
+_START = timedelta(minutes=10)  # an image may have to be pulled first
 
-# A run that has sent a heartbeat and then neither another one nor its end is gone: its machine or
-# its process died. Only Crashed does the batch that waits for it start the shard again.
-SILENT_RUN = AutomationCore(
-    name="facecrop: a silent run has crashed",
-    description="Marks a run Crashed when its heartbeat stops, so that its shard is run again.",
-    trigger=EventTrigger(
-        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-        after={"prefect.flow-run.heartbeat"},
-        expect={
-            "prefect.flow-run.heartbeat",
-            "prefect.flow-run.Completed",
-            "prefect.flow-run.Failed",
-            "prefect.flow-run.Cancelled",
-            "prefect.flow-run.Crashed",
-            "prefect.flow-run.AwaitingRetry",
-            "prefect.flow-run.Scheduled",
-        },
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=_SILENCE,
-    ),
-    actions=[
-        ChangeFlowRunState(
-            state=StateType.CRASHED,
-            message=f"No heartbeat for {_SILENCE.seconds} seconds: its process or machine died.",
-        )
-    ],
-)
+_ELSEWHERE = {
+    "prefect.flow-run.Completed",
+    "prefect.flow-run.Failed",
+    "prefect.flow-run.Cancelled",
+    "prefect.flow-run.Crashed",
+    "prefect.flow-run.AwaitingRetry",
+    "prefect.flow-run.Scheduled",
+}
+"""Where a run can be that nobody works on."""
+
+
+def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
+    """Marks a run Crashed that was at work and is not heard of any more.
+
+    Args:
+        deployments: whose runs send heartbeats: those in our work pools, and no others.
+    """
+    return AutomationCore(
+        name="facecrop: a silent run has crashed",
+        description="Marks a run Crashed when its heartbeat stops: its process or machine died.",
+        trigger=EventTrigger(
+            match=_ANY_RUN,
+            match_related=_of(deployments),
+            after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
+            expect={*_ELSEWHERE, "prefect.flow-run.heartbeat"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=_SILENCE,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"No heartbeat for {_SILENCE.seconds} s: its process or machine died.",
+            )
+        ],
+    )
+
+
+def stuck_run(deployments: Iterable[UUID]) -> AutomationCore:
+    """Marks a run Crashed that a worker took and never started."""
+    return AutomationCore(
+        name="facecrop: a run that does not start has crashed",
+        description="Marks a run Crashed that was taken and not started: its worker died.",
+        trigger=EventTrigger(
+            match=_ANY_RUN,
+            match_related=_of(deployments),
+            after={"prefect.flow-run.Pending"},
+            expect={*_ELSEWHERE, "prefect.flow-run.Running"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=_START,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"Taken and not started for {_START.seconds // 60} minutes.",
+            )
+        ],
+    )
+
+
+def crashed_batch(deployments: Iterable[UUID]) -> AutomationCore:
+    """Schedules a crashed batch again, which resumes it; the flow itself bounds how often.
+
+    Args:
+        deployments: those of `crop-archive`. A crashed shard is its batch's to start again.
+    """
+    return AutomationCore(
+        name="facecrop: a crashed batch is resumed",
+        description="Schedules a batch again whose process or machine died: it goes on from there.",
+        trigger=EventTrigger(
+            match=_ANY_RUN,
+            match_related=_of(deployments),
+            expect={"prefect.flow-run.Crashed"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.SCHEDULED,
+                name="AwaitingRetry",
+                message="Its process or machine died; the next worker resumes it.",
+            )
+        ],
+    )
+
+
+_ANY_RUN = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+
+
+def _of(deployments: Iterable[UUID]) -> ResourceSpecification:
+    """Runs of these deployments: heartbeats name a run's deployment by its id, and no work pool."""
+    return ResourceSpecification(
+        {
+            "prefect.resource.role": "deployment",
+            "prefect.resource.id": [f"prefect.deployment.{number}" for number in deployments],
+        }
+    )
 
 
 def apply_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:

@@ -9,7 +9,9 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.base import BaseWorker
-from prefect.workers.process import ProcessWorker
+
+from deployments.secrets import references
+from deployments.worker import FacecropWorker
 
 PREFIX = "facecrop-"
 PRIORITIES = range(1, 11)  # 1 is first, as it is in Prefect's work queues
@@ -18,19 +20,20 @@ PRIORITIES = range(1, 11)  # 1 is first, as it is in Prefect's work queues
 _RUN_ENVIRONMENT = {
     # Silence for three of these and the automation marks the run Crashed. 30 is the least allowed.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # A run whose worker is being stopped goes back to the queue instead of failing.
+    # A container that is being stopped gives its run back instead of failing it.
     "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+    # What the server answers while its database is being restarted.
+    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
 }
 
 
-# Where the object store is, for containers that do not inherit their worker's environment. Its keys
-# are secrets and no part of a job template: give them to the worker, or use instance roles.
+# Where the object store is, for containers that do not inherit their worker's environment.
 _PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
 
 
 def worker_types() -> dict[str, type[BaseWorker[Any, Any, Any]]]:
     """The kinds of pool that can be made here, by the end of their names."""
-    types: dict[str, type[BaseWorker[Any, Any, Any]]] = {"process": ProcessWorker}
+    types: dict[str, type[BaseWorker[Any, Any, Any]]] = {"process": FacecropWorker}
     try:
         from prefect_docker.worker import DockerWorker
     except ImportError:
@@ -60,11 +63,11 @@ def _defaults(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
     """What a job's variables are where nobody says otherwise."""
     if worker.type != "docker":
         return {"env": _RUN_ENVIRONMENT}
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    store = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | references()
     network = os.environ.get("FACECROP_DOCKER_NETWORK")
     volume = os.environ.get("FACECROP_DOCKER_VOLUME")
     return {
-        "env": _RUN_ENVIRONMENT | environment,
+        "env": _RUN_ENVIRONMENT | store,
         "image": os.environ.get("FACECROP_IMAGE", "facecrop"),
         "image_pull_policy": "IfNotPresent",  # the image may have been built where it runs
         "auto_remove": True,

@@ -7,6 +7,7 @@ from prefect import flow
 from pydantic import Field
 
 from tasks.batch import Batch, plan
+from tasks.crashes import refuse_endless_crashes
 from tasks.finish import finish, report
 from tasks.logs import plain_logs
 from tasks.reporter import Reporter
@@ -46,8 +47,10 @@ def crop_archive(
         OutputError: the output cannot be used, or holds another batch.
         TransientError: storage failed on every attempt; run it again to go on.
         ShardError: a shard failed on every attempt; run it again to go on.
+        CrashedError: its process died on every attempt; run it again to go on.
     """
     plain_logs()
+    refuse_endless_crashes()
     started = time.monotonic()
     batch = plan(archive, output, settings)
     reporter = Reporter(batch.progress, batch.archive.uri)

@@ -1,9 +1,9 @@
 """One work-pool run's share of a batch."""
 
 from prefect import flow
-from prefect.concurrency.sync import concurrency
 
 from tasks.batch import open_shard
+from tasks.limits import shard_slot
 from tasks.logs import plain_logs
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
@@ -24,7 +24,7 @@ def crop_shard(archive: str, output: str, shard: int, settings: CropSettings) ->
         How many members the shard has.
     """
     plain_logs()
-    with concurrency("facecrop-shards", strict=False):
+    with shard_slot():
         batch, chunks = open_shard(archive, output, shard, settings)
         reporter = Reporter(batch.progress, f"shard {shard} of {archive}")
         members, _ = crop_chunks(batch, chunks, reporter.tick)

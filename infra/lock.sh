@@ -6,6 +6,7 @@ compile() {
   uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
     --no-emit-index-url --no-emit-find-links "$@" pyproject.toml
 }
-# the server's and the Docker worker's parts too, so that the image and the quickstart have the same pins
-compile --group build --extra server --extra docker --output-file requirements.lock
-compile --group dev --extra heic --extra server --extra docker --constraint requirements.lock --output-file requirements-dev.lock
+# the server's parts and every kind of worker's too, so that the image and the quickstart have the same pins
+image=(--extra server --extra docker --extra kubernetes)
+compile --group build "${image[@]}" --output-file requirements.lock
+compile --group dev --extra heic "${image[@]}" --constraint requirements.lock --output-file requirements-dev.lock

@@ -9,6 +9,11 @@ set_up requirements-dev.lock
 if [ "${1:-}" = --containers ]; then
   exec .venv/bin/pytest -m container "${@:2}"
 fi
+# what production runs on, for tests/stack.py to start
+missing=()
+command -v redis-server >/dev/null || missing+=(redis-server)
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+[ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
 .venv/bin/ruff check
 .venv/bin/ruff format --check
 .venv/bin/mypy

@@ -16,6 +16,7 @@ from storage.errors import OutputError
 from storage.members import Archive, Chunk, ChunkSize, Fingerprint, Limits
 from storage.output import Output
 from storage.plan import decode_chunks
+from tasks.limits import StoreSlots
 from tasks.progress import Progress
 from tasks.retries import RETRY_TRANSIENT
 from tasks.settings import MIB, CropSettings
@@ -33,6 +34,7 @@ class Batch:
         id: of the batch, the same in each run that works on it.
         archive, output, settings: of the batch.
         progress: what its tasks have counted.
+        store: slots for its chunks, where it uses an object store.
         done: numbers of the chunks that earlier runs completed.
         stop: set when the run is ending early; chunks in hand are then given up.
     """
@@ -51,6 +53,7 @@ class Batch:
         self.output = output
         self.settings = settings
         self.progress = Progress(members, archive)
+        self.store = StoreSlots(archive.uri, output.uri)
         self.done = done
         self.stop = threading.Event()
 

@@ -37,6 +37,11 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
         TransientError: storage failed; Prefect runs the chunk again.
         StoppedError: the batch is ending early.
     """
+    with batch.store.slot():
+        return _crop(batch, chunk)
+
+
+def _crop(batch: Batch, chunk: Chunk) -> int:
     batch.progress.begin(chunk.number)
     rows: list[MemberRow] = []
     crops: dict[str, bytes] = {}

@@ -82,7 +82,7 @@ class RunSettings(BaseModel):
         "costs some 8 seconds of CPU, so it should be worth minutes.",
     )
     shards_at_once: int = Field(
-        32, ge=1, le=1000, description="Most shards handed to the work pool at a time."
+        32, ge=1, le=200, description="Most shards handed to the work pool at a time."
     )
     existing: Literal["resume", "overwrite"] = Field(
         "resume",

@@ -18,7 +18,9 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling
 
@@ -31,6 +33,7 @@ from tasks.retries import ATTEMPTS
 from tasks.window import crop_chunks
 
 _LOOK_SECONDS = 5.0
+_UNANSWERED = "The Prefect server did not answer (%s); it is asked again."
 
 
 class ShardError(StorageError):
@@ -125,9 +128,22 @@ def crop_shards(
                     tick()
                     continue
                 crop_chunks(batch, decode_chunks(batch.output.plan(shard.number)), tick)
+        except TerminationSignal:
+            # Stopped to go on elsewhere, where the runs are found again by their keys; or for good.
+            if _is_cancelling(client):
+                fleet.cancel()
+            raise
         except BaseException:
             fleet.cancel()
             raise
+
+
+def _is_cancelling(client: SyncPrefectClient) -> bool:
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    state = client.read_flow_run(context.flow_run.id).state
+    return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
 class _Fleet:
@@ -163,7 +179,7 @@ class _Fleet:
                 self._start(self._waiting[0], attempt=1)
                 self._waiting.popleft()
         except httpx.HTTPError as error:  # the runs go on without a server; so do we
-            self._log.warning("The Prefect server did not answer (%s); it is asked again.", error)
+            self._log.warning(_UNANSWERED, error)
         self._batch.progress.elsewhere(
             round(sum(run.share * run.shard.members for run in self.runs.values()))
         )
@@ -172,14 +188,19 @@ class _Fleet:
         """A shard that nobody has begun, to be cropped here; None where there is none."""
         if self._waiting:
             return self._waiting.pop()
-        while self._scheduled:
-            number = self._scheduled.pop()
-            now = self._client.read_flow_run(number).state  # what we know may be seconds old
-            if now is not None and now.is_scheduled():
-                # should a worker begin it at this very moment, both come to the same bytes
-                cropped_here: State[None] = Cancelled(message="Cropped by its batch's run.")
-                self._client.set_flow_run_state(number, cropped_here)
-                return self.runs.pop(number).shard
+        for number in list(self._scheduled):
+            try:
+                now = self._client.read_flow_run(number).state  # what we know may be seconds old
+                if now is not None and now.is_scheduled():
+                    # should a worker begin it at this very moment, both come to the same bytes
+                    cropped_here: State[None] = Cancelled(message="Cropped by its batch's run.")
+                    self._client.set_flow_run_state(number, cropped_here)
+                    self._scheduled.discard(number)
+                    return self.runs.pop(number).shard
+            except httpx.HTTPError as error:
+                self._log.warning(_UNANSWERED, error)
+                return None
+            self._scheduled.discard(number)
         return None
 
     def cancel(self) -> None:
@@ -203,7 +224,9 @@ class _Fleet:
         state, run = found.state, self.runs[found.id]
         if state is None:
             return
-        if not state.is_scheduled():
+        if state.is_scheduled():  # as at first, or given back by a worker that was stopped
+            self._scheduled.add(found.id)
+        else:
             self._scheduled.discard(found.id)
         if not state.is_final():
             return

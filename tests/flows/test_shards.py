@@ -2,20 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.objects import FlowRun, State
-from prefect.deployments import run_deployment
+from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
 from deployments.__main__ import main as apply_deployments
@@ -23,12 +16,23 @@ from flows.crop_archive import crop_archive
 from intake.samples import write_sample
 from tasks.settings import CropSettings
 from tests.flows.batches import Result, result
+from tests.workers import (
+    StartWorker,
+    kill,
+    look,
+    process_workers,
+    shards_of,
+    state,
+    states,
+    submit,
+    taken_by,
+    wait,
+)
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
 
-MEMBERS = 400
+MEMBERS = 800
 SETTINGS: dict[str, Any] = {"chunk": {"members": 10}, "run": {"shard_members": 50, "threads": 1}}
-Worker = subprocess.Popen[bytes]
 
 
 @pytest.fixture(scope="module")
@@ -47,89 +51,24 @@ def expected(prefect: dict[str, str], archive: Path) -> Result:
 
 
 @pytest.fixture
-def start_worker(prefect: dict[str, str], tmp_path: Path) -> Iterator[Callable[[str], Worker]]:
+def start_worker(prefect: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
     """Registers the deployments, and starts workers for them that end with the test."""
     os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
     assert apply_deployments() == 0
-    workers: list[Worker] = []
-
-    def start(name: str) -> Worker:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
-        with (tmp_path / f"{name}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [*command, "--pool", "facecrop-process", "--type", "process", "--limit", "1"],
-                env=os.environ | prefect | {"PREFECT_WORKER_QUERY_SECONDS": "2"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        workers.append(worker)
-        return worker
-
-    yield start
-    for worker in workers:
-        if worker.poll() is None:
-            os.killpg(worker.pid, signal.SIGTERM)
-    for worker in workers:
-        try:
-            worker.wait(40)
-        except subprocess.TimeoutExpired:
-            os.killpg(worker.pid, signal.SIGKILL)
-            worker.wait()
+    with process_workers(prefect, tmp_path) as start:
+        yield start
 
 
-def submit(archive: Path, output: Path, **parameters: Any) -> FlowRun:
-    run = run_deployment(
-        "crop-archive/process",
-        parameters={"archive": str(archive), "output": str(output), "settings": SETTINGS}
-        | parameters,
-        timeout=0,
-    )
-    assert isinstance(run, FlowRun)
-    return run
-
-
-def state(run: UUID) -> State[Any]:
-    with get_client(sync_client=True) as client:
-        found = client.read_flow_run(run).state
-    assert found is not None
-    return found
-
-
-def shards_of(run: UUID) -> list[FlowRun]:
-    with get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run])
-            )
-        )
-
-
-def family(process: int) -> list[int]:
-    """A process and all that it has started, by proc(5)."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = [process]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
-
-
-def wait(what: Callable[[], bool], seconds: float = 240) -> None:
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "it took too long"
-        time.sleep(0.5)
+def submit_batch(archive: Path, output: Path, **parameters: Any) -> FlowRun:
+    return submit(str(archive), str(output), **{"settings": SETTINGS, **parameters})
 
 
 def test_two_workers_leave_what_one_run_leaves(
-    start_worker: Callable[[str], Worker], archive: Path, expected: Result, tmp_path: Path
+    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
 ) -> None:
     start_worker("first")
     start_worker("second")
-    run = submit(archive, tmp_path / "out", priority=2)
+    run = submit_batch(archive, tmp_path / "out", priority=2)
     wait(lambda: state(run.id).is_final())
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
@@ -141,20 +80,20 @@ def test_two_workers_leave_what_one_run_leaves(
 
 
 def test_one_worker_alone_cannot_lock_itself_out(
-    start_worker: Callable[[str], Worker], archive: Path, expected: Result, tmp_path: Path
+    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
 ) -> None:
     start_worker("only")
-    run = submit(archive, tmp_path / "out")
+    run = submit_batch(archive, tmp_path / "out")
     wait(lambda: state(run.id).is_final())
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
 
 
 def test_cancelling_a_batch_cancels_its_shards(
-    start_worker: Callable[[str], Worker], archive: Path, tmp_path: Path
+    start_worker: StartWorker, archive: Path, tmp_path: Path
 ) -> None:
     start_worker("first")
-    run = submit(archive, tmp_path / "out")
+    run = submit_batch(archive, tmp_path / "out")
     wait(lambda: len(shards_of(run.id)) > 0)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
@@ -165,19 +104,40 @@ def test_cancelling_a_batch_cancels_its_shards(
 
 
 def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
-    start_worker: Callable[[str], Worker], archive: Path, expected: Result, tmp_path: Path
+    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
 ) -> None:
     start_worker("first")
-    halves = {"chunk": {"members": 10}, "run": {"shard_members": 200, "threads": 1}}
-    run = submit(archive, tmp_path / "out", settings=halves)
+    halves = {"chunk": {"members": 10}, "run": {"shard_members": 400, "threads": 1}}
+    run = submit_batch(archive, tmp_path / "out", settings=halves)
     wait(lambda: len(shards_of(run.id)) > 0)
     dies = start_worker("dies")
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
-    for process in family(dies.pid):  # the worker, and the run that it has started
-        os.kill(process, signal.SIGKILL)
+    kill(dies)
     wait(lambda: state(run.id).is_final(), 400)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
     (crashed,) = (shard for shard in shards_of(run.id) if shard.state_name == "Crashed")
     assert crashed.state is not None
-    assert "No heartbeat for 90 seconds" in str(crashed.state.message)
+    assert "No heartbeat for 90 s" in str(crashed.state.message)
+
+
+def test_a_worker_that_is_told_to_stop_gives_its_run_back(
+    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
+) -> None:
+    workers = {name: start_worker(name) for name in ("one", "other")}
+    halves = {"chunk": {"members": 10}, "run": {"shard_members": 400, "threads": 1}}
+    run = submit_batch(archive, tmp_path / "out", settings=halves)
+    wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
+    name = taken_by(look(run.id))
+    stops = workers[name]
+    stops.send_signal(signal.SIGTERM)  # it has the run that planned the batch, and crops a shard
+    assert stops.wait(20) == 0
+    assert state(run.id).name == "AwaitingRetry"
+    assert all(
+        taken_by(shard) != name for shard in shards_of(run.id) if shard.state_name == "Running"
+    )
+    wait(lambda: state(run.id).is_final())
+    assert state(run.id).is_completed(), state(run.id)
+    assert states(run.id).count("Running") == 2
+    assert result(str(tmp_path / "out")) == expected
+    assert {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"}

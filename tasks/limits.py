@@ -1,0 +1,47 @@
+"""The global concurrency limits that an operator turns: names, and how a run keeps them."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+
+from storage.location import resolve
+
+SHARDS = "facecrop-shards"
+"""Slots: shards that run at a time, over all batches and work pools."""
+
+STORE = "facecrop-object-store"
+"""Slots: chunks in hand at a time, over all runs, that read or write an object store. A chunk has
+one range read or one batch of puts under way."""
+
+
+def shard_slot() -> AbstractContextManager[None]:
+    """One slot for a whole shard."""
+    return concurrency(SHARDS, strict=False)
+
+
+class StoreSlots:
+    """Slots for chunks that read or write an object store.
+
+    A slot costs the server two requests a chunk, so whether the limit is switched on is asked once
+    a run; an operator who switches it on reaches the runs that start from then on.
+    """
+
+    def __init__(self, *uris: str) -> None:
+        self._limited = not all(resolve(uri).is_local for uri in uris) and _is_on(STORE)
+
+    def slot(self) -> AbstractContextManager[None]:
+        """One slot for one chunk; nothing where there is no limit."""
+        return concurrency(STORE, strict=False) if self._limited else nullcontext()
+
+
+def _is_on(limit: str) -> bool:
+    try:
+        with get_client(sync_client=True) as client:
+            return client.read_global_concurrency_limit_by_name(limit).active
+    except (ObjectNotFound, httpx.HTTPError):
+        return False

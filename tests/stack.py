@@ -1,0 +1,244 @@
+"""Prefect as it runs in production: API server and services apart, on PostgreSQL and Redis.
+
+Each is a process of its own that a test can kill and start again; all of them listen on free ports
+of 127.0.0.1 and are ended with the stack.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+
+from benchmarks.server import drain
+from tests.services import free_ports
+
+_START_SECONDS = 120
+_STOP_SECONDS = 30
+_POSTGRES_USER = "postgres"  # initdb and postgres refuse to run as root
+
+
+class Daemon:
+    """A server process with its log in a file, that can be killed and started again."""
+
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        folder: Path,
+        ready: Callable[[int], bool],  # given its process id
+        environment: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._log = folder / f"{name}.log"
+        self._ready = ready
+        self._environment = {**os.environ, **(environment or {})}
+        self._user = user
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers.
+
+        Raises:
+            RuntimeError: it does not; the message has the end of its log.
+        """
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                user=self._user,
+                cwd=self._log.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + _START_SECONDS
+        while not self._ready(self._process.pid):
+            if self._process.poll() is not None or time.monotonic() > until:
+                end = self._log.read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{self.name} did not start. Its log ends:\n{end}")
+            time.sleep(0.2)
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Ends it with all that it has started, gracefully or not."""
+        if self._process is None:
+            return
+        # a postmaster that is told to stop waits for its clients unless it is told to cut them off
+        graceful = signal.SIGINT if self.name == "postgres" else signal.SIGTERM
+        try:
+            if how == signal.SIGKILL:
+                os.killpg(self._process.pid, how)
+            else:
+                self._process.send_signal(graceful)
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it and starts it again, on the same data and ports."""
+        self.kill(how)
+        self.start()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack.
+
+    Attributes:
+        environment: what a client of the server needs.
+    """
+
+    postgres: Daemon
+    redis: Daemon
+    server: Daemon
+    services: Daemon
+    environment: dict[str, str]
+
+
+@contextmanager
+def prefect_stack() -> Iterator[Stack]:
+    """Runs all of it in a temporary folder, and ends it."""
+    postgres_port, redis_port, api_port = free_ports(3)
+    with ExitStack() as stack:
+        # not pytest's folders, which only root may enter
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+        folder.chmod(0o755)
+        postgres = _postgres(folder / "postgres", postgres_port)
+        redis_server = _redis(folder / "redis", redis_port)
+        url = f"http://127.0.0.1:{api_port}/api"
+        environment = _server_environment(folder, postgres_port, redis_port)
+        prefect = [sys.executable, "-m", "prefect", "server"]
+        host = ["--host", "127.0.0.1", "--port", str(api_port)]
+        server = Daemon(
+            "server",
+            [*prefect, "start", "--no-services", "--no-ui", *host],
+            folder,
+            lambda _: _answers(f"{url}/ready"),
+            environment,
+        )
+        services = Daemon(
+            "services",
+            [*prefect, "services", "start"],
+            folder,
+            lambda pid: _docket_works(redis_port, pid),
+            environment,
+        )
+        for daemon in (postgres, redis_server, server, services):
+            stack.callback(daemon.kill)
+            daemon.start()
+        try:
+            yield Stack(postgres, redis_server, server, services, {"PREFECT_API_URL": url})
+        finally:
+            drain()
+
+
+def _postgres(folder: Path, port: int) -> Daemon:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda bin: int(bin.parent.name))
+    if not found:
+        raise RuntimeError("PostgreSQL is missing: install Debian's postgresql")
+    user = _POSTGRES_USER if os.geteuid() == 0 else None
+    folder.mkdir()
+    if user:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    data = folder / "data"
+    options = ["--username", "prefect", "--auth", "trust", "--encoding", "UTF8", "--no-sync"]
+    subprocess.run(
+        [found[-1] / "initdb", "--pgdata", data, *options],
+        user=user,
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "unix_socket_directories": str(folder),
+        "max_connections": "200",
+    }
+    command = [str(found[-1] / "postgres"), "-D", str(data), "-p", str(port)]
+    return Daemon(
+        "postgres",
+        [*command, *(f"--{name}={value}" for name, value in settings.items())],
+        folder,
+        lambda _: (
+            not subprocess.run(
+                [found[-1] / "pg_isready", "--host", "127.0.0.1", "--port", str(port)],
+                capture_output=True,
+            ).returncode
+        ),
+        user=user,
+    )
+
+
+def _redis(folder: Path, port: int) -> Daemon:
+    program = shutil.which("redis-server")
+    if program is None:
+        raise RuntimeError("Redis is missing: install Debian's redis-server")
+    folder.mkdir()
+    settings = {"bind": "127.0.0.1", "port": port, "dir": folder, "appendonly": "yes", "save": ""}
+    command = [
+        program,
+        *(str(part) for item in settings.items() for part in (f"--{item[0]}", item[1])),
+    ]
+    return Daemon("redis", command, folder, lambda _: _pings(port))
+
+
+def _server_environment(folder: Path, postgres_port: int, redis_port: int) -> dict[str, str]:
+    """As infra/compose.yaml has it."""
+    store = f"redis://127.0.0.1:{redis_port}"
+    return {
+        "PREFECT_HOME": str(folder / "home"),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://prefect@127.0.0.1:"
+        f"{postgres_port}/postgres",
+        "PREFECT_REDIS_MESSAGING_URL": f"{store}/0",
+        "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
+        "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+        "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
+        "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL": f"{store}/0",
+        "PREFECT_SERVER_DOCKET_URL": f"{store}/1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _pings(port: int) -> bool:
+    try:
+        with redis.Redis(host="127.0.0.1", port=port, socket_timeout=2) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+def _docket_works(port: int, pid: int) -> bool:
+    """The services have no port, but say every two seconds in Redis that they are at work."""
+    with redis.Redis(host="127.0.0.1", port=port, db=1, decode_responses=True) as client:
+        alive = client.zrangebyscore("prefect:workers", time.time() - 5, "+inf")
+    return f"{socket.gethostname()}#{pid}" in alive

@@ -1,0 +1,132 @@
+"""Real workers on real Prefect servers, and the runs that they work on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+
+Worker = subprocess.Popen[bytes]
+StartWorker = Callable[[str], Worker]
+
+
+@contextmanager
+def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[StartWorker]:
+    """Gives what starts a worker by a name, with its log in a folder; ends all that it started."""
+    started: list[Worker] = []
+
+    def start(name: str) -> Worker:
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
+        with (folder / f"{name}.log").open("wb") as log:
+            worker = subprocess.Popen(
+                [*command, "--pool", "facecrop-process", "--limit", "1"],
+                env={**os.environ, **environment, "PREFECT_WORKER_QUERY_SECONDS": "2"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        started.append(worker)
+        return worker
+
+    try:
+        yield start
+    finally:
+        for worker in started:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGTERM)
+        for worker in started:
+            try:
+                worker.wait(40)
+            except subprocess.TimeoutExpired:
+                os.killpg(worker.pid, signal.SIGKILL)
+                worker.wait()
+
+
+def kill(worker: Worker) -> None:
+    """Kills a worker with the runs that it has started, as if its machine had died."""
+    for process in family(worker.pid):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    worker.wait()
+
+
+def family(process: int) -> list[int]:
+    """A process and all that it has started, by proc(5)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = [process]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def submit(archive: str, output: str, settings: Mapping[str, Any], **parameters: Any) -> FlowRun:
+    """Starts a batch on the process pool."""
+    run = run_deployment(
+        "crop-archive/process",
+        parameters={"archive": archive, "output": output, "settings": settings, **parameters},
+        timeout=0,
+    )
+    assert isinstance(run, FlowRun)
+    return run
+
+
+def look(run: UUID) -> FlowRun:
+    """A run as the server has it now."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_run(run)
+
+
+def state(run: UUID) -> State[Any]:
+    """A run's state now."""
+    found = look(run).state
+    assert found is not None
+    return found
+
+
+def states(run: UUID) -> list[str]:
+    """Names of the states that a run has been in, oldest first."""
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run_states(run)
+    return [str(one.name) for one in sorted(found, key=lambda one: one.timestamp)]
+
+
+def shards_of(run: UUID) -> list[FlowRun]:
+    """The runs of a batch's shards."""
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(
+                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run])
+            )
+        )
+
+
+def taken_by(run: FlowRun) -> str:
+    """The name of the worker that took a run."""
+    return str(run.labels.get("prefect.worker.name"))
+
+
+def wait(what: Callable[[], bool], seconds: float = 240) -> None:
+    """Waits until it is so.
+
+    Raises:
+        AssertionError: it was not so in time.
+    """
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "it took too long"
+        time.sleep(0.5)
