@@ -11,9 +11,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accuracy, limit, stages
+from benchmarks import accuracy, limit, million, shards, stages
 
-_BENCHMARKS = {"accuracy": accuracy, "limit": limit, "stages": stages}
+_BENCHMARKS = {
+    "accuracy": accuracy,
+    "limit": limit,
+    "million": million,
+    "shards": shards,
+    "stages": stages,
+}
 
 
 def main() -> None:

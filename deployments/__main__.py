@@ -1,7 +1,7 @@
 """`python -m deployments`: registers all of Facecrop on the server of PREFECT_API_URL.
 
 May be run again and again; what an operator has changed (a pool's limit, a paused queue, a global
-limit's slots, an automation switched off) is left as it is.
+limit's slots, what is set for the inbox, an automation switched off) is left as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from prefect.client.orchestration import SyncPrefectClient, get_client
 
 from deployments.automations import apply_automation, crashed_batch, silent_run, stuck_run
+from deployments.inbox import apply_inbox, arrived, inbox_deployments
 from deployments.limits import SHARDS_LIMIT, STORE_LIMIT, apply_limit
 from deployments.pools import PREFIX, apply_pool, worker_types
 from deployments.secrets import save_keys
@@ -34,7 +35,9 @@ def main() -> int:
         for limit in (SHARDS_LIMIT, STORE_LIMIT):
             apply_limit(client, limit)
             print(f"limit       {limit.name}")
+        before = inbox_deployments(client, kinds)
         code = _deploy([f"*/{kind}" for kind in kinds])
+        apply_inbox(client, kinds, before)
         if code == 0:
             _automate(client, kinds)
     return code
@@ -50,6 +53,7 @@ def _automate(client: SyncPrefectClient, kinds: list[str]) -> None:
         silent_run([*batches, *shards]),
         stuck_run([*batches, *shards]),
         crashed_batch(batches),
+        arrived(client),
     ):
         apply_automation(client, automation)
         print(f"automation  {automation.name}")

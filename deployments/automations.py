@@ -22,6 +22,8 @@ _ELSEWHERE = {
     "prefect.flow-run.Crashed",
     "prefect.flow-run.AwaitingRetry",
     "prefect.flow-run.Scheduled",
+    "prefect.flow-run.Suspended",
+    "prefect.flow-run.Paused",
 }
 """Where a run can be that nobody works on."""
 

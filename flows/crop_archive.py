@@ -70,5 +70,5 @@ def crop_archive(
 
 def _crop_on(work_pool: str, priority: int, batch: Batch, reporter: Reporter) -> tuple[int, int]:
     planned = plan_shards(batch)
-    crop_shards(batch, planned.shards, f"crop-shard/{work_pool}", f"priority-{priority}", reporter)
+    crop_shards(batch, planned.shards, f"crop-shard/{work_pool}", priority, reporter)
     return planned.members, planned.chunks

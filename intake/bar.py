@@ -62,12 +62,12 @@ class Bar:
 
 
 def _numbers(snapshot: Snapshot) -> str:
+    counts, left = snapshot.counts, snapshot.seconds_left
     total = "" if snapshot.total is None else f"/{snapshot.total:,}"
-    failed = f"[red]{snapshot.failed:,} failed[/]" if snapshot.failed else "0 failed"
-    left = snapshot.seconds_left
+    failed = f"[red]{counts.failed:,} failed[/]" if counts.failed else "0 failed"
     parts = [
-        f"{snapshot.done:,}{total} images",
-        f"{snapshot.faces:,} faces",
+        f"{counts.members:,}{total} images",
+        f"{counts.faces:,} faces",
         failed,
         f"{snapshot.images_per_second:,.1f} images/s",
         "" if left is None else f"{duration(left)} left",

@@ -1,4 +1,7 @@
-"""Batches on a Prefect server: handing one in and following it."""
+"""Batches on a Prefect server: handing one in, and how far it is.
+
+A batch is the flow run that crops it, so its id is that run's. Nothing else is kept of it here.
+"""
 
 from __future__ import annotations
 
@@ -7,93 +10,219 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
-from prefect.deployments import run_deployment
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Scheduled
 
 from storage.location import resolve
+from storage.manifest import Totals
 from storage.output import Output
-from tasks.reporter import shares
+from tasks.counts import read_snapshots
+from tasks.priority import queue_name
 from tasks.settings import CropSettings
 from tasks.summary import Summary
 
+LOCAL = "crop-archive/local"
 _POLL_SECONDS = 1.0
+_PROJECT_TAG = "project:"
+
+_STATES = {
+    StateType.SCHEDULED: "queued",
+    StateType.PENDING: "queued",
+    StateType.RUNNING: "running",
+    StateType.PAUSED: "paused",
+    StateType.CANCELLING: "cancelling",
+    StateType.COMPLETED: "completed",
+    StateType.FAILED: "failed",
+    StateType.CRASHED: "failed",
+    StateType.CANCELLED: "cancelled",
+}
+FINAL = ("completed", "failed", "cancelled")
+
+
+class BatchError(Exception):
+    """A batch cannot be had, or cannot be done this to. The message is one line for a person."""
+
+
+class UnknownBatchError(BatchError):
+    """The server has no such batch, or no such deployment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """A batch as the server sees it at one moment.
+class Status:
+    """A batch at one moment.
 
     Attributes:
-        state: Prefect's name for the flow run's state, such as `Running`.
-        message: what the state says of itself, if anything.
-        percent: 0 to 100 of the members done.
-        final: whether it will not change any more.
-        completed: whether it ended well.
+        id: of the batch.
+        name: of its run.
+        state: queued, running, paused, cancelling, completed, failed or cancelled.
+        message: what the state says of itself; "" for nothing.
+        archive, output: of the batch.
+        project: whom it is for; "" for nobody in particular.
+        counts: members accounted for so far.
+        total: members in the archive; None while that is not known.
+        share: how much of it is done, 0 to 1.
+        images_per_second: members a second over the last half minute; 0 when it is not running.
+        seconds_left: None where it cannot be told.
     """
 
+    id: UUID
+    name: str
     state: str
     message: str
-    percent: float
-    final: bool
-    completed: bool
+    archive: str
+    output: str
+    project: str
+    counts: Totals
+    total: int | None
+    share: float
+    images_per_second: float
+    seconds_left: float | None
+
+    @property
+    def final(self) -> bool:
+        """Whether it will not change any more by itself."""
+        return self.state in FINAL
 
 
-def submit(deployment: str, archive: str, output: str, settings: CropSettings) -> FlowRun:
-    """Starts a run of a deployment, `FLOW/NAME`, and does not wait for it.
+def submit(
+    client: SyncPrefectClient,
+    deployment: str,
+    archive: str,
+    output: str,
+    settings: CropSettings,
+    *,
+    priority: int = 5,
+    project: str = "",
+    key: str | None = None,
+) -> FlowRun:
+    """Starts a run of a deployment, and does not wait for it.
+
+    Args:
+        client: of the server.
+        deployment: FLOW/NAME.
+        archive, output: paths of this machine, or URIs.
+        settings: of the batch.
+        priority: 1 (first) to 10.
+        project: whom it is for.
+        key: the same key gives the same batch, however often it is submitted.
 
     Raises:
-        ObjectNotFound: the server has no such deployment.
+        UnknownBatchError: the server has no such deployment.
     """
-    run = run_deployment(
-        deployment,
+    try:
+        found = client.read_deployment_by_name(deployment)
+    except ObjectNotFound as error:
+        raise UnknownBatchError(
+            f"the Prefect server has no deployment {deployment}; `prefect deployment ls` lists "
+            "those it has, `python -m deployments` registers ours"
+        ) from error
+    return client.create_flow_run_from_deployment(
+        found.id,
         parameters={
             "archive": _absolute(archive),
             "output": _absolute(output),
             "settings": settings.model_dump(mode="json"),
+            "priority": priority,
         },
-        timeout=0,
+        state=Scheduled(),
+        tags=[_PROJECT_TAG + project] if project else [],
+        idempotency_key=key,
+        # a served deployment has no pool, and so no queues
+        work_queue_name=queue_name(priority) if found.work_pool_name else None,
     )
-    assert isinstance(run, FlowRun)  # a coroutine only where an event loop runs
+
+
+def find(client: SyncPrefectClient, batch: UUID) -> FlowRun:
+    """The run of a batch.
+
+    Raises:
+        UnknownBatchError: the server has none, or has forgotten it.
+    """
+    try:
+        run = client.read_flow_run(batch)
+    except ObjectNotFound as error:
+        raise UnknownBatchError(
+            f"there is no batch {batch}; see the runs in the Prefect UI"
+        ) from error
+    if "output" not in run.parameters or run.parent_task_run_id is not None:
+        raise UnknownBatchError(f"{batch} is a flow run, but no batch")
     return run
 
 
-def follow(run: UUID) -> Iterator[Sight]:
+def find_by_key(client: SyncPrefectClient, key: str) -> FlowRun | None:
+    """The batch that was submitted with a key; None if there is none."""
+    wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    found = client.read_flow_runs(flow_run_filter=wanted, limit=1)
+    return found[0] if found else None
+
+
+def status(client: SyncPrefectClient, batch: UUID) -> Status:
+    """How far a batch is; of a completed one the figures are those of its manifest.
+
+    Raises:
+        UnknownBatchError: the server has no such batch.
+        StorageError, TransientError: a completed batch's output cannot be read from here.
+    """
+    run = find(client, batch)
+    state = _state(run.state)
+    snapshot = read_snapshots(client, [batch]).get(batch)
+    counts = snapshot.counts if snapshot else Totals()
+    total = snapshot.total if snapshot else None
+    if state == "completed":
+        # what was driven again since counts as well
+        counts = Output(run.parameters["output"]).totals()
+        total = counts.members
+    running = snapshot if snapshot and state == "running" else None
+    return Status(
+        id=batch,
+        name=run.name,
+        state=state,
+        message=(run.state.message or "") if run.state else "",
+        archive=str(run.parameters.get("archive", "")),
+        output=str(run.parameters["output"]),
+        project=_project(run.tags),
+        counts=counts,
+        total=total,
+        share=1.0 if state == "completed" else snapshot.share if snapshot else 0.0,
+        images_per_second=running.images_per_second if running else 0.0,
+        seconds_left=running.seconds_left if running else None,
+    )
+
+
+def follow(client: SyncPrefectClient, batch: UUID) -> Iterator[Status]:
     """Looks at a batch every second, until it has ended."""
-    with get_client(sync_client=True) as client:
-        while True:
-            sight = _look(client, run)
-            yield sight
-            if sight.final:
-                return
-            time.sleep(_POLL_SECONDS)
+    while True:
+        seen = status(client, batch)
+        yield seen
+        if seen.final:
+            return
+        time.sleep(_POLL_SECONDS)
 
 
-def summary(run: UUID) -> Summary:
-    """What came of a batch that is done, from the record at its output.
+def summary(client: SyncPrefectClient, batch: UUID) -> Summary:
+    """What came of a completed batch, from the record at its output.
 
     Raises:
         StorageError, TransientError: the output cannot be read from here.
     """
-    with get_client(sync_client=True) as client:
-        done = client.read_flow_run(run)
-    output = Output(done.parameters["output"])
-    seconds = done.total_run_time.total_seconds()
-    return Summary.of(done.parameters["archive"], output.uri, output.totals(), None, seconds)
-
-
-def _look(client: SyncPrefectClient, run: UUID) -> Sight:
-    state = client.read_flow_run(run).state
-    percent = 100 * shares(client, [run]).get(run, 0.0)
-    if state is None:
-        return Sight("Unknown", "", percent, final=False, completed=False)
-    return Sight(
-        state.name or state.type.value,
-        state.message or "",
-        percent,
-        state.is_final(),
-        state.is_completed(),
+    run = find(client, batch)
+    output = Output(run.parameters["output"])
+    seconds = run.total_run_time.total_seconds()
+    return Summary.of(
+        str(run.parameters.get("archive", "")), output.uri, output.totals(), None, seconds
     )
+
+
+def _state(state: State[object] | None) -> str:
+    return _STATES[state.type] if state else "queued"
+
+
+def _project(tags: list[str]) -> str:
+    named = (tag.removeprefix(_PROJECT_TAG) for tag in tags if tag.startswith(_PROJECT_TAG))
+    return next(named, "")
 
 
 def _absolute(uri: str) -> str:

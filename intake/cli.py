@@ -93,6 +93,14 @@ def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="FLOW/NAME",
         help="which deployment runs it (default crop-archive/local)",
     )
+    submit.add_argument(
+        "--priority",
+        type=_priority,
+        default=5,
+        metavar="1-10",
+        help="1 goes first (default 5)",
+    )
+    submit.add_argument("--project", default="", metavar="NAME", help="whom the batch is for")
     submit.add_argument("--watch", action="store_true", help="show its progress until it is done")
     add_options(submit)
     submit.set_defaults(run=_submit)
@@ -190,6 +198,12 @@ def _hours(text: str) -> float:
     return hours
 
 
+def _priority(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= 10):
+        raise argparse.ArgumentTypeError(f"{text}: should be a number from 1 to 10")
+    return int(text)
+
+
 def _worker_count(text: str) -> int:
     if not (text.isdecimal() and int(text) <= _MOST_WORKERS):
         raise argparse.ArgumentTypeError(f"{text}: should be a number from 0 to {_MOST_WORKERS}")
@@ -228,6 +242,8 @@ def _submit(arguments: argparse.Namespace) -> int:
         arguments.archive,
         arguments.output,
         settings,
+        priority=arguments.priority,
+        project=arguments.project,
         watch=arguments.watch,
     )
 

@@ -59,6 +59,7 @@ MEMBER_FIELDS = [
     pa.field("detect_ms", _NUMBER),
     pa.field("crop_ms", _NUMBER),
     pa.field("sha256", pa.string()),
+    pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and driven again
 ]
 MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
 FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
@@ -104,6 +105,7 @@ class MemberRow:
     crop_ms: float | None = None
     sha256: str | None = None
     face_rows: list[FaceRow] = field(default_factory=list)
+    attempts: int = 1
 
 
 class AccountingError(StorageError):
@@ -154,10 +156,7 @@ class Totals:
 
 def encode_part(rows: Sequence[MemberRow]) -> bytes:
     """A chunk's rows as one Parquet file."""
-    table = pa.Table.from_pylist([_as_dict(row) for row in rows], schema=PART_SCHEMA)
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return _encode([_as_dict(row) for row in rows])
 
 
 def decode_part(data: bytes) -> pa.Table:
@@ -170,6 +169,19 @@ def decode_part(data: bytes) -> pa.Table:
         return pq.read_table(io.BytesIO(data), schema=PART_SCHEMA)
     except (pa.ArrowException, OSError) as error:
         raise AccountingError(f"A part cannot be read: {error}. Delete it and resume.") from error
+
+
+def failed_members(part: pa.Table) -> dict[int, int]:
+    """The members of a part that failed, with their attempts so far."""
+    failed = part.filter(pa.compute.equal(part["status"], Status.FAILED.value))
+    return dict(zip(failed["member"].to_pylist(), failed["attempts"].to_pylist(), strict=True))
+
+
+def replace_rows(part: pa.Table, rows: Iterable[MemberRow]) -> bytes:
+    """A part with some of its rows replaced by newer ones of the same members, as a file."""
+    newer = {row.member: _as_dict(row) for row in rows}
+    merged = [newer.get(row["member"], row) for row in part.to_pylist()]
+    return _encode(merged)
 
 
 def assemble(
@@ -266,6 +278,12 @@ def _cell(value: object) -> str:
     """A spreadsheet runs what begins like a formula; an apostrophe makes it text (OWASP)."""
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _encode(rows: list[dict[str, Any]]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=PART_SCHEMA), sink, compression="zstd")
+    return sink.getvalue()
 
 
 def _as_dict(row: MemberRow) -> dict[str, Any]:

@@ -16,15 +16,24 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from storage.errors import OutputError
 from storage.location import FOREIGN, resolve, translate
-from storage.manifest import AccountingError, Totals, assemble, count
+from storage.manifest import (
+    AccountingError,
+    Totals,
+    assemble,
+    count,
+    decode_part,
+    failed_members,
+)
 
 BATCH = "batch.json"
 PARTS = "parts"
@@ -142,7 +151,11 @@ class Output:
             # a byte-order mark, or spreadsheets take UTF-8 for something older
             with (folder / FAILED).open("w", encoding="utf-8-sig", newline="") as failed:
                 totals = assemble(
-                    self._read_parts(chunks), members, folder / MANIFEST, folder / FACES, failed
+                    self._read_parts(range(chunks)),
+                    members,
+                    folder / MANIFEST,
+                    folder / FACES,
+                    failed,
                 )
             for name in TABLES:
                 self._publish(folder / name, name)
@@ -156,6 +169,35 @@ class Output:
         """Counts of a finished batch, from its manifest."""
         with self._errors("read"), self._fs.open(self._path(MANIFEST), "rb") as file:
             return count(file)
+
+    def part(self, chunk: int) -> pa.Table:
+        """The rows of a chunk that is done."""
+        with self._errors("read"):
+            [(_, data)] = self._read_parts([chunk])
+            return decode_part(data)
+
+    def failed_chunks(self) -> dict[int, int]:
+        """The chunks of a finished batch in which members failed: how many did, by its number.
+
+        Raises:
+            OutputError: the batch is not finished.
+        """
+        with self._errors("read"):
+            if not self._fs.exists(self._path(MANIFEST)):
+                raise OutputError(f"{self.uri} holds no finished batch. Run the batch to its end.")
+        done = sorted(self.parts())
+        with self._errors("read"):
+            parts = zip(done, self._read_parts(done), strict=True)
+            failed = {number: len(failed_members(decode_part(data))) for number, (_, data) in parts}
+        return {number: count for number, count in failed.items() if count}
+
+    def counts(self, chunks: Iterable[int]) -> Totals:
+        """Counts of chunks that are done, from their parts."""
+        totals = Totals()
+        with self._errors("read"):
+            for _, data in self._read_parts(chunks):
+                totals.add_part(decode_part(data))
+        return totals
 
     def failures(self, most: int) -> list[dict[str, str]]:
         """The first rows of a finished batch's `failed.csv`."""
@@ -197,9 +239,10 @@ class Output:
         stems = (Path(name).stem for name in names)
         return {int(stem) for stem in stems if stem.isdigit()}
 
-    def _read_parts(self, chunks: int) -> Iterator[tuple[str, bytes]]:
-        for first in range(0, chunks, _PARTS_AT_ONCE):
-            names = [_part_name(n) for n in range(first, min(first + _PARTS_AT_ONCE, chunks))]
+    def _read_parts(self, chunks: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+        numbers = iter(chunks)
+        while some := list(itertools.islice(numbers, _PARTS_AT_ONCE)):
+            names = [_part_name(number) for number in some]
             paths = [self._path(name) for name in names]
             found = self._fs.cat_ranges(paths, 0, None, on_error="return")
             for name, data in zip(names, found, strict=True):

@@ -13,13 +13,14 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.archive import open_archive
 from storage.errors import OutputError
+from storage.location import changed
 from storage.members import Archive, Chunk, ChunkSize, Fingerprint, Limits
 from storage.output import Output
 from storage.plan import decode_chunks
 from tasks.limits import StoreSlots
 from tasks.progress import Progress
 from tasks.retries import RETRY_TRANSIENT
-from tasks.settings import MIB, CropSettings
+from tasks.settings import MIB, CropSettings, RunSettings
 
 _FORMAT = 1  # of the output folder; raised when a newer Facecrop could not resume an older batch
 _VERSIONS = ("facecrop", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg")
@@ -99,6 +100,34 @@ def open_shard(
     members = sum(chunk.count for chunk in chunks)
     opened = open_archive(archive, limits, known)
     return Batch(record["id"], opened, place, settings, place.parts(), members), chunks
+
+
+@task(name="reopen", task_run_name="reopen {output}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+def reopen(output: str, settings: RunSettings) -> tuple[Batch, set[int]]:
+    """Takes up a finished batch for its failed members, with the settings that it was made with.
+
+    Args:
+        output: the batch's.
+        settings: how this run is to work; that changes no result.
+
+    Returns:
+        The batch, none of whose chunks count as done, and the numbers of those with failures.
+
+    Raises:
+        ArchiveError: the archive is gone, or no longer the one that the batch was made of.
+        OutputError: there is no finished batch at the output.
+    """
+    place = Output(output)
+    record = place.record()
+    made_with = CropSettings.model_validate({**record["settings"], "run": settings})
+    limits = Limits(made_with.limits.max_member_mib * MIB)
+    known = Fingerprint(record["archive"]["size"], record["archive"]["version"])
+    opened = open_archive(record["archive"]["uri"], limits)
+    if opened.fingerprint != known:
+        raise changed(opened.uri)
+    failed = place.failed_chunks()
+    members = sum(failed.values())
+    return Batch(record["id"], opened, place, made_with, set(), members), set(failed)
 
 
 def _record(archive: Archive, settings: CropSettings) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.manifest import MemberRow, encode_part
+from storage.manifest import encode_part, failed_members, replace_rows
 from storage.members import Chunk
 from storage.output import CROPS, shard_name
 from storage.shard import pack
@@ -38,26 +39,64 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
         StoppedError: the batch is ending early.
     """
     with batch.store.slot():
-        return _crop(batch, chunk)
+        members, crops = _crop(batch, chunk)
+        batch.output.put_crops(crops)
+        batch.output.put_part(chunk.number, encode_part([member.row for member in members]))
+    batch.progress.commit(chunk.number)
+    return len(members)
 
 
-def _crop(batch: Batch, chunk: Chunk) -> int:
+@task(
+    name="retry-failed",
+    task_run_name="failed members of chunk {chunk.number}",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    **RETRY_TRANSIENT,
+)
+def retry_failed_members(batch: Batch, chunk: Chunk) -> int:
+    """Drives the failed members of a chunk that is done again, and commits it anew.
+
+    Raises:
+        TransientError: storage failed; Prefect runs the chunk again.
+        StoppedError: the run is ending early.
+    """
+    part = batch.output.part(chunk.number)
+    attempts = failed_members(part)
+    with batch.store.slot():
+        # packed crops can only be written together, so there all of the chunk is cropped again
+        only = None if batch.settings.output.layout == "shards" else attempts.keys()
+        members, crops = _crop(batch, chunk, only)
+        rows = [
+            replace(member.row, attempts=attempts[member.row.member] + 1)
+            for member in members
+            if member.row.member in attempts
+        ]
+        batch.output.put_crops(crops)
+        batch.output.put_part(chunk.number, replace_rows(part, rows))
+    batch.progress.commit(chunk.number)
+    return len(rows)
+
+
+def _crop(
+    batch: Batch, chunk: Chunk, only: Collection[int] | None = None
+) -> tuple[list[CroppedMember], dict[str, bytes]]:
+    """The members of a chunk, or some of them by their index, and the files of their crops."""
     batch.progress.begin(chunk.number)
-    rows: list[MemberRow] = []
+    packed = batch.settings.output.layout == "shards"
+    members: list[CroppedMember] = []
     crops: dict[str, bytes] = {}
     for entry in batch.archive.read(chunk, last_try=last_attempt()):
         if batch.stop.is_set():
             raise StoppedError(f"Chunk {chunk.number} was given up.")
+        if only is not None and entry.index not in only:
+            continue
         member = crop_member(entry, chunk, batch.settings)
-        rows.append(member.row)
-        crops.update(_files(member, batch.settings.output.layout == "shards"))
+        members.append(member)
+        crops.update(_files(member, packed))
         batch.progress.add(chunk.number, member.row)
-    if crops and batch.settings.output.layout == "shards":
+    if crops and packed:
         crops = {f"{CROPS}/{shard_name(chunk.number)}": pack(crops)}
-    batch.output.put_crops(crops)
-    batch.output.put_part(chunk.number, encode_part(rows))
-    batch.progress.commit(chunk.number)
-    return len(rows)
+    return members, crops
 
 
 def _files(member: CroppedMember, packed: bool) -> Iterator[tuple[str, bytes]]:

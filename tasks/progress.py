@@ -18,56 +18,54 @@ class Snapshot:
     """A batch at one moment.
 
     Attributes:
-        done: members accounted for, those of earlier runs of this batch included.
+        counts: members accounted for, those of earlier runs of this batch included.
         total: members in the archive; None while that is not known (a compressed TAR).
         share: how much of the batch is done, 0 to 1.
-        faces, failed: counted in this run.
         images_per_second: members a second over the last half minute.
         seconds_left: None where it cannot be told.
     """
 
-    done: int
+    counts: Totals
     total: int | None
     share: float
-    faces: int
-    failed: int
     images_per_second: float
     seconds_left: float | None
 
 
 class Progress:
-    """Counts what happens to an archive's members. Thread-safe.
-
-    Attributes:
-        resumed: members of chunks that earlier runs completed.
-    """
+    """Counts what happens to an archive's members. Thread-safe."""
 
     def __init__(self, total: int | None, archive: Archive) -> None:
         self._lock = threading.Lock()
         self._archive = archive
         self._total = total
         self._began = time.monotonic()
-        self.resumed = 0
-        self._elsewhere = 0
-        self._finished_elsewhere = 0
+        self._resumed = Totals()
+        self._elsewhere = Totals()
+        self._finished_elsewhere = Totals()
         self._done = Totals()
         self._in_hand: dict[int, Totals] = {}
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
 
-    def resume(self, members: int) -> None:
-        """Counts a chunk that an earlier run completed."""
-        with self._lock:
-            self.resumed += members
+    @property
+    def resumed(self) -> int:
+        """Members of chunks that earlier runs completed."""
+        return self._resumed.members
 
-    def elsewhere(self, members: int) -> None:
+    def resume(self, done: Totals) -> None:
+        """Counts chunks that an earlier run completed."""
+        with self._lock:
+            self._resumed = self._resumed + done
+
+    def elsewhere(self, done: Totals) -> None:
         """Counts, anew each time, what runs on other machines have done of their shards so far."""
         with self._lock:
-            self._elsewhere = members
+            self._elsewhere = done
 
-    def finish_elsewhere(self, members: int) -> None:
+    def finish_elsewhere(self, done: Totals) -> None:
         """Counts a shard that another machine has completed."""
         with self._lock:
-            self._finished_elsewhere += members
+            self._finished_elsewhere = self._finished_elsewhere + done
 
     def begin(self, chunk: int) -> None:
         """A chunk is started, or started again: what it had counted so far counts no more."""
@@ -88,34 +86,34 @@ class Progress:
         """The state right now."""
         now = time.monotonic()
         with self._lock:
-            current = sum(self._in_hand.values(), start=self._done)
-            worked = current.members + self._elsewhere + self._finished_elsewhere
-            self._marks.append((now, worked))
+            here = sum(self._in_hand.values(), start=self._done)
+            worked = here + self._elsewhere + self._finished_elsewhere
+            counts = self._resumed + worked
+            self._marks.append((now, worked.members))
             while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_SECONDS:
                 self._marks.popleft()
             since, before = self._marks[0]
-        rate = (worked - before) / max(now - since, 1e-3)
-        done = self.resumed + worked
+        rate = (worked.members - before) / max(now - since, 1e-3)
         left = None
         if self._total is None:
             share = self._archive.share_read
             if share > 0:
                 left = (now - self._began) * (1 - share) / share
         else:
-            share = done / self._total
+            share = counts.members / self._total if self._total else 1.0
             if rate > 0:
-                left = (self._total - done) / rate
-        return Snapshot(done, self._total, share, current.faces, current.failed, rate, left)
+                left = (self._total - counts.members) / rate
+        return Snapshot(counts, self._total, share, rate, left)
 
 
 def describe(snapshot: Snapshot) -> str:
     """One line: how many of how many, how fast, how long still, how many failed."""
+    counts, left = snapshot.counts, snapshot.seconds_left
     total = "" if snapshot.total is None else f" of {snapshot.total:,}"
-    left = snapshot.seconds_left
     time_left = "" if left is None else f", {duration(left)} left"
-    failed = f", {snapshot.failed:,} failed" if snapshot.failed else ""
+    failed = f", {counts.failed:,} failed" if counts.failed else ""
     rate = f"{snapshot.images_per_second:,.1f} images/s"
-    return f"{snapshot.done:,}{total} images, {rate}{time_left}{failed}"
+    return f"{counts.members:,}{total} images, {rate}{time_left}{failed}"
 
 
 def duration(seconds: float) -> str:

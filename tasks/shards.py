@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import count
 from uuid import UUID
 
@@ -20,19 +20,22 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import Abort, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling
 
 from storage.errors import StorageError
+from storage.manifest import Totals
 from storage.members import Chunk
 from storage.plan import decode_chunks, encode_chunks
 from tasks.batch import Batch
-from tasks.reporter import Reporter, shares
+from tasks.counts import read_snapshots
+from tasks.priority import give_way, queue_name
+from tasks.reporter import Reporter
 from tasks.retries import ATTEMPTS
 from tasks.window import crop_chunks
 
-_LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 4.0
 _UNANSWERED = "The Prefect server did not answer (%s); it is asked again."
 
 
@@ -66,7 +69,7 @@ class Plan:
 class _Run:
     shard: Shard
     attempt: int
-    share: float = 0.0
+    done: Totals = field(default_factory=Totals)
 
 
 def plan_shards(batch: Batch) -> Plan:
@@ -81,7 +84,7 @@ def plan_shards(batch: Batch) -> Plan:
         held = sum(chunk.count for chunk in run)
         members, chunks = members + held, chunks + len(run)
         if all(chunk.number in batch.done for chunk in run):
-            batch.progress.resume(held)
+            batch.progress.resume(batch.output.counts(chunk.number for chunk in run))
         else:
             batch.output.put_plan(number, encode_chunks(run))
             shards.append(Shard(number, held))
@@ -100,7 +103,7 @@ def _runs(chunks: Iterator[Chunk], most: int) -> Iterator[list[Chunk]]:
 
 
 def crop_shards(
-    batch: Batch, shards: list[Shard], deployment: str, queue: str, reporter: Reporter
+    batch: Batch, shards: list[Shard], deployment: str, priority: int, reporter: Reporter
 ) -> None:
     """Has every shard cropped, on the deployment's work pool and here.
 
@@ -108,14 +111,16 @@ def crop_shards(
         batch: whose shards they are; its id makes the runs' idempotency keys.
         shards: what is to do.
         deployment: `FLOW/NAME` of what runs one shard.
-        queue: the work queue to put the runs into.
+        priority: 1 (first) to 10.
         reporter: told how far the whole batch is.
 
     Raises:
         ShardError: one failed `ATTEMPTS` times.
+        Abort: the run gives way to one of a higher priority, and is scheduled again.
     """
     with get_client(sync_client=True) as client:
-        fleet = _Fleet(client, batch, shards, deployment, queue)
+        fleet = _Fleet(client, batch, shards, deployment, queue_name(priority))
+        own = _own_run()
 
         def tick() -> None:
             fleet.look()
@@ -128,9 +133,12 @@ def crop_shards(
                     tick()
                     continue
                 crop_chunks(batch, decode_chunks(batch.output.plan(shard.number)), tick)
-        except TerminationSignal:
-            # Stopped to go on elsewhere, where the runs are found again by their keys; or for good.
-            if _is_cancelling(client):
+                give_way(client, own, priority)
+        except Abort:  # to go on later: the shards' runs are found again by their keys
+            raise
+        except TerminationSignal:  # to go on elsewhere, unless it is for good
+            state = client.read_flow_run(own.id).state
+            if state is not None and (state.is_cancelling() or state.is_cancelled()):
                 fleet.cancel()
             raise
         except BaseException:
@@ -138,12 +146,11 @@ def crop_shards(
             raise
 
 
-def _is_cancelling(client: SyncPrefectClient) -> bool:
+def _own_run() -> FlowRun:
     context = FlowRunContext.get()
     assert context is not None
     assert context.flow_run is not None
-    state = client.read_flow_run(context.flow_run.id).state
-    return state is not None and (state.is_cancelling() or state.is_cancelled())
+    return context.flow_run
 
 
 class _Fleet:
@@ -181,7 +188,7 @@ class _Fleet:
         except httpx.HTTPError as error:  # the runs go on without a server; so do we
             self._log.warning(_UNANSWERED, error)
         self._batch.progress.elsewhere(
-            round(sum(run.share * run.shard.members for run in self.runs.values()))
+            sum((run.done for run in self.runs.values()), start=Totals())
         )
 
     def take(self) -> Shard | None:
@@ -206,17 +213,22 @@ class _Fleet:
     def cancel(self) -> None:
         """Ends what is still running."""
         for number in self.runs:
-            # What runs is ended by its worker, which waits for Cancelling; what does not run has
-            # nobody who would, and nothing to end.
-            ending: State[None] = Cancelled() if number in self._scheduled else Cancelling()
-            self._client.set_flow_run_state(number, ending)
+            try:
+                now = self._client.read_flow_run(number).state
+                # What runs is ended by its worker, which waits for Cancelling; what does not run
+                # has nobody who would, and nothing to end.
+                waits = now is not None and now.is_scheduled()
+                ending: State[None] = Cancelled() if waits else Cancelling()
+                self._client.set_flow_run_state(number, ending)
+            except httpx.HTTPError as error:
+                self._log.warning("Shard's run %s could not be cancelled: %s", number, error)
 
     def _learn_all(self) -> None:
         if not self.runs:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
-        for number, share in shares(self._client, list(self.runs)).items():
-            self.runs[number].share = share
+        for number, snapshot in read_snapshots(self._client, list(self.runs)).items():
+            self.runs[number].done = snapshot.counts
         for run in self._client.read_flow_runs(flow_run_filter=wanted):
             self._learn(run)
 
@@ -232,7 +244,11 @@ class _Fleet:
             return
         if state.is_completed():
             del self.runs[found.id]
-            self._batch.progress.finish_elsewhere(run.shard.members)
+            # whatever its last report was, it has done all of its shard
+            self._batch.progress.finish_elsewhere(replace(run.done, members=run.shard.members))
+        elif state.is_cancelled():  # alone, or with a batch that goes on now: no failure of its own
+            self._start(run.shard, run.attempt)
+            del self.runs[found.id]
         elif run.attempt < ATTEMPTS:
             self._log.warning(
                 "Shard %d: %s (%s); attempt %d of %d follows.",

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from prefect import Task
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -15,10 +16,16 @@ from tasks.batch import Batch
 from tasks.crop_chunk import detect_and_crop
 
 _TICK_SECONDS = 0.25
+_PARTS_AT_ONCE = 64  # so many are read together
 
 
-def crop_chunks(batch: Batch, chunks: Iterable[Chunk], tick: Callable[[], None]) -> tuple[int, int]:
-    """Maps `detect_and_crop` over the chunks that are not done.
+def crop_chunks(
+    batch: Batch,
+    chunks: Iterable[Chunk],
+    tick: Callable[[], None],
+    work: Task[[Batch, Chunk], int] = detect_and_crop,
+) -> tuple[int, int]:
+    """Maps a task over the chunks that are not done.
 
     The map is a window that slides: an archive may have a million members, so neither the chunks
     nor their futures are ever all in memory.
@@ -27,29 +34,40 @@ def crop_chunks(batch: Batch, chunks: Iterable[Chunk], tick: Callable[[], None])
         batch: what the chunks belong to.
         chunks: some or all of its chunks.
         tick: called a few times a second while it waits.
+        work: what is done to a chunk.
 
     Returns:
         How many members and chunks there were, those that were done before included.
     """
     threads = batch.settings.run.threads or _cores() + 1
     window: deque[PrefectFuture[int]] = deque()
+    resumed: list[int] = []
     members = count = 0
     with ThreadPoolTaskRunner[Any](max_workers=threads) as runner:
         try:
             for chunk in chunks:
                 members, count = members + chunk.count, count + 1
                 if chunk.number in batch.done:
-                    batch.progress.resume(chunk.count)
+                    resumed.append(chunk.number)
+                    if len(resumed) == _PARTS_AT_ONCE:
+                        _resume(batch, resumed)
                     continue
-                window.append(runner.submit(detect_and_crop, {"batch": batch, "chunk": chunk}))
+                window.append(runner.submit(work, {"batch": batch, "chunk": chunk}))
                 if len(window) > threads:
                     _wait(window.popleft(), tick)
+            _resume(batch, resumed)
             while window:
                 _wait(window.popleft(), tick)
         except BaseException:
             batch.stop.set()  # the pool waits for its threads; let them give up at the next image
             raise
     return members, count
+
+
+def _resume(batch: Batch, chunks: list[int]) -> None:
+    """Counts chunks that an earlier run completed, and empties their list."""
+    batch.progress.resume(batch.output.counts(chunks))
+    chunks.clear()
 
 
 def _wait(future: PrefectFuture[int], tick: Callable[[], None]) -> None:

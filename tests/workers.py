@@ -18,6 +18,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 
+from tasks.priority import queue_name
+
 Worker = subprocess.Popen[bytes]
 StartWorker = Callable[[str], Worker]
 
@@ -74,11 +76,17 @@ def family(process: int) -> list[int]:
     return found
 
 
-def submit(archive: str, output: str, settings: Mapping[str, Any], **parameters: Any) -> FlowRun:
+def submit(archive: str, output: str, settings: Mapping[str, Any], *, priority: int = 5) -> FlowRun:
     """Starts a batch on the process pool."""
     run = run_deployment(
         "crop-archive/process",
-        parameters={"archive": archive, "output": output, "settings": settings, **parameters},
+        parameters={
+            "archive": archive,
+            "output": output,
+            "settings": settings,
+            "priority": priority,
+        },
+        work_queue_name=queue_name(priority),
         timeout=0,
     )
     assert isinstance(run, FlowRun)

@@ -2,144 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
-import secrets
-import shlex
-import shutil
-import socket
-import subprocess
 import time
 import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.containers.stack import Stack, assert_bare
+
 pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ROOT = Path(__file__).resolve().parents[2]
 LASTING = {"postgres", "redis", "server", "services", "worker", "seaweedfs"}
 OURS = {"server", "services", "worker"}
 MEMBERS = 600
-
-
-class Stack:
-    """A compose project of its own name, ports and images."""
-
-    def __init__(self) -> None:
-        self.name = f"facecrop-test-{os.getpid()}"
-        self.port, s3_port = _free_ports(2)
-        self.auth = f"facecrop:{secrets.token_hex(24)}"
-        self.images = {"facecrop": self.name, "seaweedfs": f"{self.name}-seaweedfs"}
-        foreign = ("PREFECT_", "FACECROP_", "AWS_", "COMPOSE_")
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
-            "FACECROP_AUTH": self.auth,
-            "FACECROP_DB_PASSWORD": secrets.token_hex(24),
-            "FACECROP_PORT": str(self.port),
-            "FACECROP_S3_PORT": str(s3_port),
-            "FACECROP_IMAGE": self.images["facecrop"],
-            "FACECROP_SEAWEEDFS_IMAGE": self.images["seaweedfs"],
-            "AWS_ENDPOINT_URL": "http://seaweedfs:8333",
-            "AWS_ACCESS_KEY_ID": secrets.token_hex(12),
-            "AWS_SECRET_ACCESS_KEY": secrets.token_hex(24),
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-
-    def build(self) -> None:
-        """Builds the images; FACECROP_BUILD_ARGS may have what this machine needs for that."""
-        extra = shlex.split(os.environ.get("FACECROP_BUILD_ARGS", ""))
-        for target, image in self.images.items():
-            command = ["docker", "build", "--file", "infra/Dockerfile", "--target", target, *extra]
-            self._run([*command, "--tag", image, "."], DOCKER_BUILDKIT="1")
-
-    def up(self, *options: str) -> None:
-        """Brings it up, and waits until all of it is healthy."""
-        self.compose("up", "--detach", "--no-build", "--wait", *options)
-
-    def down(self) -> None:
-        """Removes all that there is of it."""
-        self.compose("down", "--volumes", "--remove-orphans")
-        self._run(["docker", "image", "rm", *self.images.values()])
-
-    def compose(self, *arguments: str) -> str:
-        """Runs `docker compose`, and gives what it prints."""
-        # --env-file, as the developer's own infra/.env is none of the test's business
-        project = ["--project-name", self.name, "--env-file", os.devnull, "--profile", "seaweedfs"]
-        return self._run(["docker", "compose", *project, "-f", "infra/compose.yaml", *arguments])
-
-    def execute(self, service: str, *command: str) -> str:
-        """Runs a command in a service's first container."""
-        return self.compose("exec", "-T", service, *command)
-
-    def containers(self) -> list[dict[str, Any]]:
-        """What the engine says of each, the one-shot included."""
-        ids = self.compose("ps", "--all", "--quiet").split()
-        found: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", *ids]))
-        return found
-
-    def api(self, path: str, body: object = None, *, auth: str | None = "") -> Any:
-        """Asks Prefect's API as a user with the password, unless told otherwise."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}")
-        request.add_header("Content-Type", "application/json")
-        if auth is not None:
-            token = base64.b64encode((auth or self.auth).encode()).decode()
-            request.add_header("Authorization", f"Basic {token}")
-        data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(request, data, timeout=30) as answer:
-            return json.load(answer)
-
-    def _run(self, command: list[str], **environment: str) -> str:
-        done = subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            said = f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
-            raise RuntimeError(f"{shlex.join(command)} exited with {done.returncode}:\n{said}")
-        return done.stdout
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, below those that systems give out themselves."""
-    found: list[int] = []
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError("no free port from 20,000 to 32,767")
-
-
-def _engine_answers() -> bool:
-    if shutil.which("docker") is None:
-        return False
-    return not subprocess.run(["docker", "info"], capture_output=True).returncode
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
-    if not _engine_answers():
-        pytest.skip("no Docker engine answers `docker info`")
-    stack = Stack()
-    stack.build()
-    try:
-        try:
-            stack.up()
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}\n{stack.compose('logs', '--tail', '40')}") from None
-        yield stack
-    finally:
-        stack.down()
 
 
 def _service(container: dict[str, Any]) -> str:
@@ -156,15 +31,7 @@ def test_every_service_is_healthy(stack: Stack) -> None:
 
 def test_no_container_has_privileges(stack: Stack) -> None:
     for container in stack.containers():
-        host = container["HostConfig"]
-        assert container["Config"]["User"] not in ("", "0", "root"), _service(container)
-        assert host["ReadonlyRootfs"]
-        assert host["CapDrop"] == ["ALL"]
-        assert host["SecurityOpt"] == ["no-new-privileges:true"]
-        assert host["Memory"] > 0
-        assert host["PidsLimit"] > 0
-        published = [one for port in (host["PortBindings"] or {}).values() for one in port]
-        assert all(one["HostIp"] == "127.0.0.1" for one in published)
+        assert_bare(container)
     for service in OURS:
         assert stack.execute(service, "id", "--user").strip() == "10001"
         with pytest.raises(RuntimeError, match="Read-only file system"):
@@ -174,6 +41,8 @@ def test_no_container_has_privileges(stack: Stack) -> None:
 def test_the_image_has_what_runs_and_nothing_that_builds(stack: Stack) -> None:
     assert stack.execute("worker", "facecrop", "--version").startswith("facecrop ")
     assert stack.execute("worker", "prefect", "version", "--omit-integrations")
+    for kind in ("docker", "kubernetes", "redis"):
+        stack.execute("worker", "python", "-c", f"import prefect_{kind}")
     there = "for name in gcc make git pip uv hatchling; do command -v $name || true; done"
     assert stack.execute("worker", "sh", "-c", there) == ""
     not_compiled = """
@@ -244,24 +113,10 @@ def test_scaled_workers_share_a_batch(stack: Stack, where: str) -> None:
         time.sleep(1)
 
     archive, output = f"{where}/sample.zip", f"{where}/crops"
-    stack.execute("worker", "facecrop", "sample", "/data/sample.zip", "--count", str(MEMBERS))
-    if where != "/data":
-        copy = f"import s3fs; s3fs.S3FileSystem().put('/data/sample.zip', '{archive}')"
-        stack.execute("worker", "python", "-c", copy)
-    settings = json.dumps({"run": {"shard_members": 100}})
-    parameters = [f"archive={archive}", f"output={output}", f"settings={settings}"]
-    stack.execute(
-        "worker",
-        *("prefect", "deployment", "run", "crop-archive/process", "--watch"),
-        *(part for parameter in parameters for part in ("-p", parameter)),
-    )
+    stack.sample(archive, MEMBERS)
+    stack.crop("process", archive, output, shard_members=100)
 
-    manifest = f"""
-import json, fsspec, pyarrow.parquet
-with fsspec.open("{output}/manifest.parquet") as file:
-    print(json.dumps(pyarrow.parquet.read_table(file)["member"].to_pylist()))
-"""
-    assert json.loads(stack.execute("worker", "python", "-c", manifest)) == [*range(MEMBERS)]
+    assert stack.members(output) == [*range(MEMBERS)]
     shards = {
         "flows": {"name": {"any_": ["crop-shard"]}},
         "flow_runs": {

@@ -1,0 +1,180 @@
+"""New archives in an inbox, each handed to a deployment once.
+
+What is remembered lies in two places. Prefect keeps one run for an archive's key, whoever asks for
+it and however many at once; and where it has forgotten its runs, the batch's folder is there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from uuid import UUID
+
+import httpx
+from prefect import task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterId,
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+)
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from pydantic import BaseModel, ConfigDict
+
+from storage.errors import StorageError
+from storage.inbox import Arrival, batch_output, new_arrivals
+from tasks.priority import queue_name
+from tasks.retries import RETRY_TRANSIENT
+from tasks.settings import CropSettings
+
+MOST_STARTED = 100  # by one run; the next one goes on
+_LOOK_AGAIN_SECONDS = 5.0
+_KEYS_AT_ONCE = 200  # the most runs that a server gives at a time
+_ROWS_SHOWN = 100
+_STARTER = "facecrop.started-by"  # label of a batch's run: which run of the inbox's flow started it
+
+
+class StartError(StorageError):
+    """A batch cannot be started."""
+
+
+class Started(BaseModel):
+    """A batch that was started, by this run and no other.
+
+    Attributes:
+        flow_run_id: of the run that crops it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    archive: str
+    output: str
+    flow_run_id: UUID
+
+
+@task(name="list", task_run_name="list {inbox}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+def list_inbox(inbox: str, output: str) -> list[Arrival]:
+    """Archives that have no batch at the output, the oldest first."""
+    return new_arrivals(inbox, output)
+
+
+def split(
+    arrivals: Sequence[Arrival], settle_seconds: int
+) -> tuple[list[Arrival], dict[Arrival, str]]:
+    """Those that lay still for long enough, and the others with why they do not count as still."""
+    now = time.time()
+    growing = {one: why for one in arrivals if (why := one.growing(now, settle_seconds))}
+    return [one for one in arrivals if one not in growing], growing
+
+
+def find_deployment(name: str) -> DeploymentResponse:
+    """Asks the server for a deployment, `FLOW/NAME`.
+
+    Raises:
+        StartError: there is none.
+    """
+    with get_client(sync_client=True) as client:
+        try:
+            return client.read_deployment_by_name(name)
+        except ObjectNotFound as error:
+            raise StartError(
+                f"The Prefect server has no deployment {name} to start batches with; "
+                "`prefect deployment ls` lists those it has, `python -m deployments` makes ours."
+            ) from error
+
+
+def without_run(arrivals: Sequence[Arrival], deployment: DeploymentResponse) -> list[Arrival]:
+    """The first `MOST_STARTED` of those that the server has no run for."""
+    with get_client(sync_client=True) as client:
+        return list(islice(_without_run(client, arrivals, deployment.flow_id), MOST_STARTED))
+
+
+def _without_run(
+    client: SyncPrefectClient, arrivals: Sequence[Arrival], flow: UUID
+) -> Iterator[Arrival]:
+    for first in range(0, len(arrivals), _KEYS_AT_ONCE):
+        some = arrivals[first : first + _KEYS_AT_ONCE]
+        keys = FlowRunFilterIdempotencyKey(any_=[one.key for one in some])
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(id=FlowFilterId(any_=[flow])),
+            flow_run_filter=FlowRunFilter(idempotency_key=keys),
+        )
+        known = {run.idempotency_key for run in runs}
+        yield from (one for one in some if one.key not in known)
+
+
+@task(name="look again", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+def look_again(arrivals: list[Arrival]) -> dict[Arrival, str]:
+    """Waits for some seconds; gives those that have changed meanwhile, with how."""
+    time.sleep(_LOOK_AGAIN_SECONDS)
+    return {one: how for one in arrivals if (how := one.changed())}
+
+
+@task(name="start batches", cache_policy=NO_CACHE)
+def start_batches(
+    arrivals: list[Arrival],
+    output: str,
+    deployment: DeploymentResponse,
+    settings: CropSettings,
+    priority: int,
+) -> list[Started]:
+    """Starts a batch for each archive, but for those that another run starts at this moment.
+
+    Raises:
+        StartError: the server refuses one; those before it stay started.
+    """
+    log = get_run_logger()
+    started = []
+    with get_client(sync_client=True) as client:
+        for arrival in arrivals:
+            place = batch_output(output, arrival)
+            try:
+                # No subflow of ours: it lives on its own, however this run ends or is deleted.
+                run = client.create_flow_run_from_deployment(
+                    deployment.id,
+                    name=arrival.uri,
+                    parameters={
+                        "archive": arrival.uri,
+                        "output": place,
+                        "settings": settings.model_dump(mode="json"),
+                        "priority": priority,
+                    },
+                    idempotency_key=arrival.key,
+                    # one that is served by a process of its own has no work pool and no queues
+                    work_queue_name=queue_name(priority) if deployment.work_pool_name else None,
+                    labels={_STARTER: flow_run.id},
+                )
+            except httpx.HTTPError as error:
+                reason = " ".join(str(error).split())[:300] or type(error).__name__
+                raise StartError(
+                    f"The Prefect server does not start a batch for {arrival.uri}: {reason}"
+                ) from error
+            if run.labels.get(_STARTER) == flow_run.id:
+                log.info("Started %s: %s into %s", run.id, arrival.uri, place)
+                started.append(Started(archive=arrival.uri, output=place, flow_run_id=run.id))
+    return started
+
+
+def report(started: Sequence[Started], waiting: Mapping[Arrival, str]) -> None:
+    """Says what this run started and what is still waited for: in the log, and in a table."""
+    log = get_run_logger()
+    log.info("%d started, %d still settling.", len(started), len(waiting))
+    if len(started) == MOST_STARTED:
+        log.warning("%d batches are the most that one run starts; the next goes on.", MOST_STARTED)
+    rows = [
+        *({"Archive": one.archive, "State": f"started: {one.flow_run_id}"} for one in started),
+        *({"Archive": one.uri, "State": why} for one, why in waiting.items()),
+    ]
+    if rows:
+        create_table_artifact(
+            rows[:_ROWS_SHOWN],
+            key="inbox",
+            description=f"{len(started)} started, {len(waiting)} still settling",
+        )

@@ -1,0 +1,114 @@
+"""`python -m deployments` on a real server, again and again."""
+
+import os
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import (
+    GlobalConcurrencyLimitUpdate,
+    WorkPoolUpdate,
+)
+
+from deployments.__main__ import main as apply_deployments
+from tasks.limits import SHARDS, STORE
+
+pytestmark = [pytest.mark.service, pytest.mark.slow]
+
+POOLS = ("facecrop-process", "facecrop-docker")
+FLOWS = ("crop-archive", "crop-shard")
+_CHANGING = {"updated", "last_polled", "last_heartbeat", "status", "version_id", "version_info"}
+
+
+@pytest.fixture
+def client(prefect: dict[str, str]) -> Any:
+    os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def everything(client: SyncPrefectClient) -> dict[str, Any]:
+    """All that is registered, as the server has it."""
+    found: dict[str, list[Any]] = {
+        "pools": [client.read_work_pool(name) for name in POOLS],
+        "queues": [
+            sorted(client.read_work_queues(work_pool_name=name), key=lambda one: one.name)
+            for name in POOLS
+        ],
+        "limits": [client.read_global_concurrency_limit_by_name(name) for name in (SHARDS, STORE)],
+        "automations": [
+            one
+            for one in sorted(client.read_automations(), key=lambda one: one.name)
+            if one.name.startswith("facecrop")
+        ],
+        "deployments": [
+            client.read_deployment_by_name(f"{flow}/{pool.removeprefix('facecrop-')}")
+            for flow in FLOWS
+            for pool in POOLS
+        ],
+    }
+    return {name: [_plain(one) for one in rows] for name, rows in found.items()}
+
+
+def _plain(row: Any) -> Any:
+    if isinstance(row, list):
+        return [_plain(one) for one in row]
+    return row.model_dump(mode="json", exclude=_CHANGING)
+
+
+def test_it_may_be_applied_again(client: SyncPrefectClient) -> None:
+    assert apply_deployments() == 0
+    first = everything(client)
+    assert apply_deployments() == 0
+    assert everything(client) == first
+    for queues in first["queues"]:
+        by_name = {queue["name"]: queue["priority"] for queue in queues}
+        assert {f"priority-{n}": n for n in range(1, 11)}.items() <= by_name.items()
+    assert len(first["automations"]) >= 3
+
+
+def test_what_an_operator_has_changed_stays(client: SyncPrefectClient) -> None:
+    assert apply_deployments() == 0
+    pool = POOLS[0]
+    client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=7, is_paused=True))
+    queue = client.read_work_queue_by_name("priority-3", work_pool_name=pool)
+    client.update_work_queue(queue.id, concurrency_limit=2)
+    client.update_global_concurrency_limit(
+        STORE, GlobalConcurrencyLimitUpdate(limit=5, active=True)
+    )
+    automation = client.read_automations_by_name("facecrop: a silent run has crashed")[0]
+    client.pause_automation(automation.id)
+    before = everything(client)
+    try:
+        assert apply_deployments() == 0
+        assert everything(client) == before
+        assert client.read_work_pool(pool).concurrency_limit == 7
+        assert client.read_global_concurrency_limit_by_name(STORE).active
+        assert not client.read_automations_by_name(automation.name)[0].enabled
+    finally:  # the server is other tests', too
+        client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=None, is_paused=False))
+        client.update_work_queue(queue.id, concurrency_limit=None)
+        client.update_global_concurrency_limit(
+            STORE, GlobalConcurrencyLimitUpdate(limit=100, active=False)
+        )
+        client.resume_automation(automation.id)
+
+
+def test_the_run_form_shows_each_setting_with_its_description_and_bounds(
+    client: SyncPrefectClient,
+) -> None:
+    assert apply_deployments() == 0
+    schema = client.read_deployment_by_name("crop-archive/process").parameter_openapi_schema
+    assert schema is not None
+    parameters, definitions = schema["properties"], schema["definitions"]
+    assert set(schema["required"]) == {"archive", "output"}
+    assert all(parameters[name].get("description") for name in ("archive", "output", "priority"))
+    assert (parameters["priority"]["minimum"], parameters["priority"]["maximum"]) == (1, 10)
+    groups = definitions["CropSettings"]["properties"]
+    assert set(groups) == {"detection", "crop", "limits", "chunk", "output", "run"}
+    for name, model in definitions.items():
+        for field, about in model["properties"].items():
+            shown = definitions[about["$ref"].rpartition("/")[2]] if "$ref" in about else about
+            assert shown.get("description"), f"{name}.{field}"
+    side = definitions["DetectionSettings"]["properties"]["side"]
+    assert {"minimum", "maximum", "default"} <= side.keys()

@@ -1,0 +1,45 @@
+"""A batch that is urgent does not wait for one that is not."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments.__main__ import main as apply_deployments
+from intake.samples import write_sample
+from tests.workers import look, process_workers, shards_of, state, states, submit, wait
+
+MEMBERS = 2_400
+
+
+@pytest.mark.service
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_an_urgent_batch_starts_next_on_the_only_slot(
+    prefect: dict[str, str], tmp_path: Path
+) -> None:
+    os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
+    assert apply_deployments() == 0
+    write_sample(tmp_path / "large.zip", MEMBERS)
+    write_sample(tmp_path / "small.zip", 20)
+    settings: dict[str, Any] = {"run": {"shard_members": 100, "threads": 1}}
+    with process_workers(prefect, tmp_path) as start_worker:
+        start_worker("only")
+        slow = submit(str(tmp_path / "large.zip"), str(tmp_path / "large"), settings, priority=9)
+        wait(lambda: len(shards_of(slow.id)) > 20)
+        urgent = submit(str(tmp_path / "small.zip"), str(tmp_path / "small"), {}, priority=1)
+        waiting = sum(shard.state_name in ("Scheduled", "Late") for shard in shards_of(slow.id))
+        assert waiting >= 20
+        wait(lambda: state(urgent.id).is_final())
+        assert state(urgent.id).is_completed()
+        assert not state(slow.id).is_final()
+
+        wait(lambda: state(slow.id).is_final(), 400)
+        assert state(slow.id).is_completed(), state(slow.id)
+        assert "AwaitingRetry" in states(slow.id)
+        assert "Crashed" not in states(slow.id)
+        ended = look(urgent.id).end_time
+        assert ended is not None
+        begun = [one.start_time for one in shards_of(slow.id) if one.state_name == "Completed"]
+        assert all(one is not None and one > ended for one in begun)
