@@ -15,6 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from deployments.automations import apply_automation, crashed_batch, silent_run, stuck_run
 from deployments.inbox import apply_inbox, arrived, inbox_deployments
 from deployments.limits import SHARDS_LIMIT, STORE_LIMIT, apply_limit
+from deployments.notifications import NoSecretError, ended_batch, save_webhook
 from deployments.pools import PREFIX, apply_pool, worker_types
 from deployments.secrets import save_keys
 
@@ -29,6 +30,11 @@ def main() -> int:
         if "docker" in kinds:
             for block in save_keys():
                 print(f"secret      {block}")
+        try:
+            notifies = save_webhook()
+        except NoSecretError as error:
+            print(f"deployments: {error}", file=sys.stderr)
+            return 1
         for name, worker in worker_types().items():
             apply_pool(client, name, worker)
             print(f"work pool   {PREFIX}{name}")
@@ -39,22 +45,25 @@ def main() -> int:
         code = _deploy([f"*/{kind}" for kind in kinds])
         apply_inbox(client, kinds, before)
         if code == 0:
-            _automate(client, kinds)
+            _automate(client, kinds, notifies=notifies)
     return code
 
 
-def _automate(client: SyncPrefectClient, kinds: list[str]) -> None:
+def _automate(client: SyncPrefectClient, kinds: list[str], *, notifies: bool) -> None:
     """Applies the automations, which name the deployments that they are for."""
     batches, shards = (
         [client.read_deployment_by_name(f"{flow}/{kind}").id for kind in kinds]
         for flow in (_BATCHES, _SHARDS)
     )
-    for automation in (
+    automations = [
         silent_run([*batches, *shards]),
         stuck_run([*batches, *shards]),
         crashed_batch(batches),
         arrived(client),
-    ):
+    ]
+    if notifies:
+        automations.append(ended_batch(client, batches, kinds[0]))
+    for automation in automations:
         apply_automation(client, automation)
         print(f"automation  {automation.name}")
 

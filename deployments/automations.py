@@ -15,6 +15,8 @@ from prefect.events.schemas.events import ResourceSpecification
 _SILENCE = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
 _START = timedelta(minutes=10)  # an image may have to be pulled first
 
+ANY_RUN = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+
 _ELSEWHERE = {
     "prefect.flow-run.Completed",
     "prefect.flow-run.Failed",
@@ -38,8 +40,8 @@ def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
         name="facecrop: a silent run has crashed",
         description="Marks a run Crashed when its heartbeat stops: its process or machine died.",
         trigger=EventTrigger(
-            match=_ANY_RUN,
-            match_related=_of(deployments),
+            match=ANY_RUN,
+            match_related=of_deployments(deployments),
             after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
             expect={*_ELSEWHERE, "prefect.flow-run.heartbeat"},
             for_each={"prefect.resource.id"},
@@ -62,8 +64,8 @@ def stuck_run(deployments: Iterable[UUID]) -> AutomationCore:
         name="facecrop: a run that does not start has crashed",
         description="Marks a run Crashed that was taken and not started: its worker died.",
         trigger=EventTrigger(
-            match=_ANY_RUN,
-            match_related=_of(deployments),
+            match=ANY_RUN,
+            match_related=of_deployments(deployments),
             after={"prefect.flow-run.Pending"},
             expect={*_ELSEWHERE, "prefect.flow-run.Running"},
             for_each={"prefect.resource.id"},
@@ -90,8 +92,8 @@ def crashed_batch(deployments: Iterable[UUID]) -> AutomationCore:
         name="facecrop: a crashed batch is resumed",
         description="Schedules a batch again whose process or machine died: it goes on from there.",
         trigger=EventTrigger(
-            match=_ANY_RUN,
-            match_related=_of(deployments),
+            match=ANY_RUN,
+            match_related=of_deployments(deployments),
             expect={"prefect.flow-run.Crashed"},
             for_each={"prefect.resource.id"},
             posture=Posture.Reactive,
@@ -107,10 +109,7 @@ def crashed_batch(deployments: Iterable[UUID]) -> AutomationCore:
     )
 
 
-_ANY_RUN = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-
-
-def _of(deployments: Iterable[UUID]) -> ResourceSpecification:
+def of_deployments(deployments: Iterable[UUID]) -> ResourceSpecification:
     """Runs of these deployments: heartbeats name a run's deployment by its id, and no work pool."""
     return ResourceSpecification(
         {

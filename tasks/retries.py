@@ -26,13 +26,19 @@ def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.data, TransientError)
 
 
-RETRY_TRANSIENT = _Retry(
-    retries=ATTEMPTS - 1,
-    retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=is_transient,
-)
-"""Options for `@task`: 3 attempts, 2 and 4 seconds apart with jitter, for transient errors only."""
+def retry_transient(attempts: int) -> _Retry:
+    """Options for `@task`: so many attempts, 2, 4, 8 … seconds apart with jitter, and only for
+    transient errors."""
+    return _Retry(
+        retries=attempts - 1,
+        retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
+        retry_jitter_factor=0.5,
+        retry_condition_fn=is_transient,
+    )
+
+
+RETRY_TRANSIENT = retry_transient(ATTEMPTS)
+"""What every task does that touches storage."""
 
 
 def last_attempt() -> bool:

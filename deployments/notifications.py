@@ -1,0 +1,70 @@
+"""The webhook that is told of ended batches: its address and secret, and what sets it off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from uuid import UUID
+
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from pydantic import SecretStr
+
+from deployments.automations import ANY_RUN, of_deployments
+from flows.notify import notify
+from tasks.notify import SECRET_BLOCK, URL_BLOCK
+
+_VARIABLES = {
+    URL_BLOCK: "FACECROP_WEBHOOK_URL",
+    SECRET_BLOCK: "FACECROP_WEBHOOK_SECRET",
+}
+
+
+class NoSecretError(Exception):
+    """There is an address for notifications, but nothing to sign them with."""
+
+
+def save_webhook() -> bool:
+    """Saves address and secret where the environment has them; returns whether it has.
+
+    Raises:
+        NoSecretError: there is an address without a secret.
+    """
+    given = {block: os.environ.get(variable, "") for block, variable in _VARIABLES.items()}
+    if not given[URL_BLOCK]:
+        return False
+    if not given[SECRET_BLOCK]:
+        raise NoSecretError(
+            "FACECROP_WEBHOOK_URL is set, but not FACECROP_WEBHOOK_SECRET: make one with "
+            "`openssl rand -hex 32`, and give it to the receiver, too"
+        )
+    for block, value in given.items():
+        Secret(value=SecretStr(value)).save(block, overwrite=True)
+    return True
+
+
+def ended_batch(client: SyncPrefectClient, batches: Iterable[UUID], kind: str) -> AutomationCore:
+    """Starts `notify` when a batch is done or has failed.
+
+    Args:
+        client: of the server.
+        batches: deployments of `crop-archive`. A crash is none of it: the batch is resumed.
+        kind: of the work pool that the notification is sent from.
+    """
+    deployment = client.read_deployment_by_name(f"{notify.name}/{kind}")
+    batch = {"__prefect_kind": "jinja", "template": "{{ flow_run.id }}"}
+    return AutomationCore(
+        name="facecrop: tell of an ended batch",
+        description="Sends a signed webhook when a batch is done, has failed or was cancelled.",
+        trigger=EventTrigger(
+            match=ANY_RUN,
+            match_related=of_deployments(batches),
+            expect={f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled")},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[RunDeployment(deployment_id=deployment.id, parameters={"batch": batch})],
+    )
