@@ -8,8 +8,10 @@ from pydantic import Field
 
 from tasks.batch import Batch, plan
 from tasks.crashes import refuse_endless_crashes
-from tasks.finish import finish, report
+from tasks.dashboard import Dashboard
+from tasks.finish import finish
 from tasks.logs import plain_logs
+from tasks.naming import batch_name
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
 from tasks.shards import crop_shards, plan_shards
@@ -19,7 +21,7 @@ from tasks.window import crop_chunks
 DEFAULTS = CropSettings()
 
 
-@flow(name="crop-archive", flow_run_name="{archive}")
+@flow(name="crop-archive", flow_run_name=batch_name)
 def crop_archive(
     archive: str,
     output: str,
@@ -53,7 +55,8 @@ def crop_archive(
     refuse_endless_crashes()
     started = time.monotonic()
     batch = plan(archive, output, settings)
-    reporter = Reporter(batch.progress, batch.archive.uri)
+    dashboard = Dashboard(batch)
+    reporter = Reporter(batch.progress, batch.archive.uri, dashboard.update)
     if work_pool and batch.archive.members is not None:
         members, chunks = _crop_on(work_pool, priority, batch, reporter)
     else:  # a compressed TAR can only be read in order, so there is nothing to hand out
@@ -64,7 +67,7 @@ def crop_archive(
     summary = Summary.of(
         batch.archive.uri, batch.output.uri, totals, batch.progress.resumed, seconds
     )
-    report(summary, batch.output)
+    dashboard.end(summary)
     return summary
 
 

@@ -5,12 +5,13 @@ from prefect import flow
 from tasks.batch import open_shard
 from tasks.limits import shard_slot
 from tasks.logs import plain_logs
+from tasks.naming import shard_name
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
 from tasks.window import crop_chunks
 
 
-@flow(name="crop-shard", flow_run_name="shard {shard} of {archive}")
+@flow(name="crop-shard", flow_run_name=shard_name)
 def crop_shard(archive: str, output: str, shard: int, settings: CropSettings) -> int:
     """Crops one shard of a batch that `crop-archive` has planned, and is started by it.
 

@@ -8,7 +8,8 @@ from prefect import flow
 from storage.members import Chunk
 from tasks.batch import reopen
 from tasks.crop_chunk import retry_failed_members
-from tasks.finish import finish, report
+from tasks.dashboard import show_failures
+from tasks.finish import finish
 from tasks.logs import plain_logs
 from tasks.reporter import Reporter
 from tasks.settings import RunSettings
@@ -18,7 +19,7 @@ from tasks.window import crop_chunks
 DEFAULTS = RunSettings()
 
 
-@flow(name="retry-failed", flow_run_name="failed of {output}")
+@flow(name="retry-failed", flow_run_name="failed images of {output}")
 def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
     """Drives the failed members of a finished batch again, into the same output.
 
@@ -52,5 +53,6 @@ def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds)
-    report(summary, batch.output)
+    if summary.failed:
+        show_failures(summary, batch.output)
     return summary

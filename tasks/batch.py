@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -22,6 +23,7 @@ from tasks.progress import Progress
 from tasks.retries import RETRY_TRANSIENT
 from tasks.settings import MIB, CropSettings, RunSettings
 
+CROPS_SHOWN = 40
 _FORMAT = 1  # of the output folder; raised when a newer Facecrop could not resume an older batch
 _VERSIONS = ("facecrop", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg")
 
@@ -37,6 +39,7 @@ class Batch:
         progress: what its tasks have counted.
         store: slots for its chunks, where it uses an object store.
         done: numbers of the chunks that earlier runs completed.
+        first_crops: some of the first crops that this run made, encoded, for people to look at.
         stop: set when the run is ending early; chunks in hand are then given up.
     """
 
@@ -56,7 +59,13 @@ class Batch:
         self.progress = Progress(members, archive)
         self.store = StoreSlots(archive.uri, output.uri)
         self.done = done
+        self.first_crops: deque[bytes] = deque(maxlen=CROPS_SHOWN)
         self.stop = threading.Event()
+
+    def show(self, crops: list[bytes]) -> None:
+        """Keeps crops for people to look at, until there are enough."""
+        if len(self.first_crops) < CROPS_SHOWN:
+            self.first_crops.extend(crops)
 
     @property
     def chunk_size(self) -> ChunkSize:

@@ -21,7 +21,7 @@ COUNTS_KEY: Final = "batch-counts"
 PAGE = 200  # rows: the most that the server hands out at a time
 
 _MEMBERS, _TOTAL, _SHARE = "done", "of", "share of the batch"
-_RATE, _LEFT = "images a second", "seconds left"
+_RATE, _MEAN, _LEFT = "images a second", "images a second, on average", "seconds left"
 _FIELDS = {
     "with a face": "cropped",
     "without a face": "no_face",
@@ -41,6 +41,7 @@ def to_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
     values |= {
         _SHARE: round(snapshot.share, 6),
         _RATE: round(snapshot.images_per_second, 2),
+        _MEAN: round(snapshot.mean_images_per_second, 2),
         _LEFT: None if snapshot.seconds_left is None else round(snapshot.seconds_left, 1),
     }
     return [{"count": name, "number": number} for name, number in values.items()]
@@ -59,7 +60,8 @@ def from_rows(rows: list[dict[str, Any]]) -> Snapshot:
         errors=Counter(errors),
         **{field: values[name] for name, field in _FIELDS.items()},
     )
-    return Snapshot(counts, values[_TOTAL], values[_SHARE], values[_RATE], values[_LEFT])
+    names = (_TOTAL, _SHARE, _RATE, _MEAN, _LEFT)
+    return Snapshot(counts, *(values[name] for name in names))
 
 
 def read_snapshots(client: SyncPrefectClient, runs: list[UUID]) -> dict[UUID, Snapshot]:

@@ -93,6 +93,7 @@ def _crop(
         member = crop_member(entry, chunk, batch.settings)
         members.append(member)
         crops.update(_files(member, packed))
+        batch.show(member.crops)
         batch.progress.add(chunk.number, member.row)
     if crops and packed:
         crops = {f"{CROPS}/{shard_name(chunk.number)}": pack(crops)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storage.manifest import MemberRow, Totals
@@ -22,6 +23,7 @@ class Snapshot:
         total: members in the archive; None while that is not known (a compressed TAR).
         share: how much of the batch is done, 0 to 1.
         images_per_second: members a second over the last half minute.
+        mean_images_per_second: the same since this run began.
         seconds_left: None where it cannot be told.
     """
 
@@ -29,6 +31,7 @@ class Snapshot:
     total: int | None
     share: float
     images_per_second: float
+    mean_images_per_second: float
     seconds_left: float | None
 
 
@@ -41,8 +44,8 @@ class Progress:
         self._total = total
         self._began = time.monotonic()
         self._resumed = Totals()
-        self._elsewhere = Totals()
-        self._finished_elsewhere = Totals()
+        self._elsewhere: dict[str, Totals] = {}
+        self._finished_elsewhere: dict[str, Totals] = {}
         self._done = Totals()
         self._in_hand: dict[int, Totals] = {}
         self._marks: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
@@ -57,15 +60,25 @@ class Progress:
         with self._lock:
             self._resumed = self._resumed + done
 
-    def elsewhere(self, done: Totals) -> None:
-        """Counts, anew each time, what runs on other machines have done of their shards so far."""
+    def elsewhere(self, done: Mapping[str, Totals]) -> None:
+        """Counts, anew each time, what other workers, by name, have done of their shards so far."""
         with self._lock:
-            self._elsewhere = done
+            self._elsewhere = dict(done)
 
-    def finish_elsewhere(self, done: Totals) -> None:
-        """Counts a shard that another machine has completed."""
+    def finish_elsewhere(self, worker: str, done: Totals) -> None:
+        """Counts a shard that another worker has completed."""
         with self._lock:
-            self._finished_elsewhere = self._finished_elsewhere + done
+            before = self._finished_elsewhere.get(worker, Totals())
+            self._finished_elsewhere[worker] = before + done
+
+    def by_worker(self, own: str) -> dict[str, int]:
+        """Members done since this run began, by worker; `own` is the name of this run's."""
+        with self._lock:
+            here = sum(self._in_hand.values(), start=self._done)
+            done = Counter({own: here.members})
+            for others in (self._elsewhere, self._finished_elsewhere):
+                done.update({name: totals.members for name, totals in others.items()})
+        return dict(done)
 
     def begin(self, chunk: int) -> None:
         """A chunk is started, or started again: what it had counted so far counts no more."""
@@ -87,7 +100,8 @@ class Progress:
         now = time.monotonic()
         with self._lock:
             here = sum(self._in_hand.values(), start=self._done)
-            worked = here + self._elsewhere + self._finished_elsewhere
+            others = (*self._elsewhere.values(), *self._finished_elsewhere.values())
+            worked = sum(others, start=here)
             counts = self._resumed + worked
             self._marks.append((now, worked.members))
             while len(self._marks) > 2 and now - self._marks[1][0] > _WINDOW_SECONDS:
@@ -103,7 +117,8 @@ class Progress:
             share = counts.members / self._total if self._total else 1.0
             if rate > 0:
                 left = (self._total - counts.members) / rate
-        return Snapshot(counts, self._total, share, rate, left)
+        mean = worked.members / max(now - self._began, 1e-3)
+        return Snapshot(counts, self._total, share, rate, mean, left)
 
 
 def describe(snapshot: Snapshot) -> str:

@@ -6,20 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
-from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterKey,
-)
 from prefect.logging import get_run_logger
-from prefect.runtime import flow_run
 
+from tasks.artifacts import RunArtifact
 from tasks.counts import COUNTS_KEY, to_rows
 from tasks.pausing import leave_if_suspended
 from tasks.progress import Progress, Snapshot, describe
@@ -27,7 +18,6 @@ from tasks.progress import Progress, Snapshot, describe
 LISTENER: ContextVar[Callable[[Snapshot], None] | None] = ContextVar("listener", default=None)
 """Set by a caller in the same process that wants every snapshot, such as a progress bar."""
 
-PROGRESS_KEY = "batch-progress"
 _REPORT_SECONDS = 4.0
 
 
@@ -37,18 +27,25 @@ class Reporter:
     Args:
         progress: what is counted.
         subject: what is being worked on, for people.
+        also: what else is to be brought up to date with each report.
     """
 
-    def __init__(self, progress: Progress, subject: str) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        subject: str,
+        also: Callable[[Snapshot], None] = lambda _: None,
+    ) -> None:
         self._progress = progress
+        self._also = also
         self._log = get_run_logger()
         self._next_report = time.monotonic() + _REPORT_SECONDS
-        snapshot = progress.snapshot()
-        self._bar = _artifact(
-            PROGRESS_KEY, "progress", 100 * snapshot.share, f"Images of {subject} done"
+        now = progress.snapshot()
+        self._bar = RunArtifact(
+            "batch-progress", "progress", 100 * now.share, f"Images of {subject} done"
         )
-        self._table = _artifact(
-            COUNTS_KEY, "table", json.dumps(to_rows(snapshot)), f"Images of {subject}"
+        self._table = RunArtifact(
+            COUNTS_KEY, "table", json.dumps(to_rows(now)), f"Images of {subject}"
         )
 
     def tick(self) -> None:
@@ -79,22 +76,6 @@ class Reporter:
         return snapshot
 
     def _update(self, snapshot: Snapshot) -> None:
-        client = get_client(sync_client=True)
-        client.update_artifact(self._bar, ArtifactUpdate(data=100 * snapshot.share))
-        client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(to_rows(snapshot))))
-
-
-def _artifact(key: str, kind: str, data: Any, description: str) -> UUID:
-    """The current run's artifact of a key: made, unless an earlier attempt of the run has it."""
-    run = UUID(flow_run.get_id())
-    client = get_client(sync_client=True)
-    there = client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run]), key=ArtifactFilterKey(any_=[key])
-        ),
-        limit=1,
-    )
-    if there:
-        return there[0].id
-    made = ArtifactCreate(key=key, type=kind, data=data, description=description, flow_run_id=run)
-    return client.create_artifact(made).id
+        self._bar.update(100 * snapshot.share)
+        self._table.update(json.dumps(to_rows(snapshot)))
+        self._also(snapshot)

@@ -30,6 +30,7 @@ from storage.members import Chunk
 from storage.plan import decode_chunks, encode_chunks
 from tasks.batch import Batch
 from tasks.counts import read_snapshots
+from tasks.naming import worker_of
 from tasks.priority import give_way, queue_name
 from tasks.reporter import Reporter
 from tasks.retries import ATTEMPTS
@@ -70,6 +71,7 @@ class _Run:
     shard: Shard
     attempt: int
     done: Totals = field(default_factory=Totals)
+    worker: str = ""
 
 
 def plan_shards(batch: Batch) -> Plan:
@@ -187,9 +189,10 @@ class _Fleet:
                 self._waiting.popleft()
         except httpx.HTTPError as error:  # the runs go on without a server; so do we
             self._log.warning(_UNANSWERED, error)
-        self._batch.progress.elsewhere(
-            sum((run.done for run in self.runs.values()), start=Totals())
-        )
+        done: dict[str, Totals] = {}
+        for run in self.runs.values():
+            done[run.worker] = done.get(run.worker, Totals()) + run.done
+        self._batch.progress.elsewhere(done)
 
     def take(self) -> Shard | None:
         """A shard that nobody has begun, to be cropped here; None where there is none."""
@@ -236,6 +239,7 @@ class _Fleet:
         state, run = found.state, self.runs[found.id]
         if state is None:
             return
+        run.worker = worker_of(found)
         if state.is_scheduled():  # as at first, or given back by a worker that was stopped
             self._scheduled.add(found.id)
         else:
@@ -245,7 +249,8 @@ class _Fleet:
         if state.is_completed():
             del self.runs[found.id]
             # whatever its last report was, it has done all of its shard
-            self._batch.progress.finish_elsewhere(replace(run.done, members=run.shard.members))
+            done = replace(run.done, members=run.shard.members)
+            self._batch.progress.finish_elsewhere(run.worker, done)
         elif state.is_cancelled():  # alone, or with a batch that goes on now: no failure of its own
             self._start(run.shard, run.attempt)
             del self.runs[found.id]

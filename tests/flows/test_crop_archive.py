@@ -1,6 +1,7 @@
 """The flow, on a real Prefect server, over every kind of archive and storage."""
 
 import io
+import json
 import tarfile
 import time
 import zipfile
@@ -17,6 +18,7 @@ from prefect.client.schemas.objects import State
 
 from flows.crop_archive import crop_archive
 from storage.errors import ArchiveError, OutputError
+from tasks.counts import from_rows
 from tasks.settings import CropSettings
 from tests.flows.batches import Result, picture, result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
@@ -75,6 +77,10 @@ def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
     assert f"| Faces | {summary.faces} |" in shown["batch-summary"]
     assert "truncated_image" in shown["failed-images"]
     assert "chunk 1: members 8-15" in names
+    assert from_rows(json.loads(shown["batch-counts"])).counts.faces == summary.faces
+    with get_client(sync_client=True) as client:
+        name = client.read_flow_run(run).name
+    assert name == f"sample.zip · {summary.members} images, {summary.faces} faces, {summary.failed} failed"
     assert summary.members == len(result(str(tmp_path / "out")).manifest)
     assert summary.resumed == 0
     assert summary.errors == {"truncated_image": 1}

@@ -18,8 +18,8 @@ TOTALS = Totals(9, 4, 2, 1, 2, 7, Counter({"truncated": 1, "encrypted": 1}))
 @pytest.mark.parametrize(
     "snapshot",
     [
-        Snapshot(TOTALS, 20, 0.45, 12.25, 7.5),
-        Snapshot(Totals(), None, 0.0, 0.0, None),
+        Snapshot(TOTALS, 20, 0.45, 12.25, 11.5, 7.5),
+        Snapshot(Totals(), None, 0.0, 0.0, 0.0, None),
     ],
 )
 def test_a_table_says_all_of_a_snapshot(snapshot: Snapshot) -> None:
@@ -34,12 +34,13 @@ def test_everything_that_was_done_anywhere_counts_once(tmp_path: Path) -> None:
     progress.add(0, MemberRow(0, "a.jpg", Status.FAILED, 10, error="truncated"))
     progress.begin(0)  # its chunk is tried again
     progress.add(0, MemberRow(0, "a.jpg", Status.FAILED, 10, error="truncated"))
-    progress.elsewhere(Totals(3, no_face=3))
-    progress.elsewhere(Totals(4, no_face=4))
+    progress.elsewhere({"a": Totals(3, no_face=3)})
+    progress.elsewhere({"a": Totals(1, no_face=1), "b": Totals(3, no_face=3)})
     progress.commit(0)
-    progress.finish_elsewhere(Totals(2, skipped=2))
+    progress.finish_elsewhere("b", Totals(2, skipped=2))
     snapshot = progress.snapshot()
     assert snapshot.counts == Totals(12, 5, 4, 2, 1, 6, Counter({"truncated": 1}))
     assert (snapshot.total, snapshot.share, progress.resumed) == (20, 0.6, 5)
+    assert progress.by_worker("here") == {"here": 1, "a": 1, "b": 5}
     assert describe(snapshot).startswith("12 of 20 images, ")
     assert describe(snapshot).endswith("1 failed")

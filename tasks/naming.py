@@ -1,0 +1,53 @@
+"""Names that make the list of runs readable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.client.schemas.objects import FlowRun
+from prefect.runtime import flow_run
+
+from tasks.summary import Summary
+
+PROJECT_TAG = "project:"
+_WORKER_LABEL = "prefect.worker.name"  # a worker gives it to each run that it takes
+
+
+def worker_of(run: FlowRun) -> str:
+    """The worker that took a run; "" for one that no worker runs."""
+    return str(run.labels.get(_WORKER_LABEL, ""))
+
+
+def project_of(tags: list[str]) -> str:
+    """Whom a batch is for, by its run's tags; "" for nobody in particular."""
+    named = (tag.removeprefix(PROJECT_TAG) for tag in tags if tag.startswith(PROJECT_TAG))
+    return next(named, "")
+
+
+def batch_name() -> str:
+    """The current batch's name: `photos.zip · school · priority 2`."""
+    given: dict[str, Any] = flow_run.get_parameters()
+    priority = given.get("priority", 5)
+    parts = (
+        base_name(str(given["archive"])),
+        project_of(flow_run.get_tags()),
+        f"priority {priority}" if given.get("work_pool") and priority != 5 else "",
+    )
+    return " · ".join(filter(None, parts))
+
+
+def shard_name() -> str:
+    """The current shard's name: `photos.zip · shard 12`."""
+    given: dict[str, Any] = flow_run.get_parameters()
+    return f"{base_name(str(given['archive']))} · shard {given['shard']}"
+
+
+def ended_name(name: str, summary: Summary) -> str:
+    """A batch's name at its end: with what came of it."""
+    failed = f", {summary.failed:,} failed" if summary.failed else ""
+    return f"{name} · {summary.members:,} images, {summary.faces:,} faces{failed}"
+
+
+def base_name(uri: str) -> str:
+    """The last part of a path or URI."""
+    return uri.replace("\\", "/").rstrip("/").rpartition("/")[2] or uri

@@ -1,0 +1,110 @@
+"""What a batch's run says of itself on its page, as Markdown: while it runs, and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from storage.manifest import Totals
+from tasks.progress import Snapshot, duration
+from tasks.summary import Summary
+
+_MOST_WORKERS = 20  # in the table; a batch may have hundreds
+
+
+def running(archive: str, output: str, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
+    """The page of a batch that is being worked on.
+
+    Args:
+        archive, output: of the batch.
+        snapshot: how far it is.
+        workers: members done, by the name of the worker that did them.
+    """
+    counts, left = snapshot.counts, snapshot.seconds_left
+    of = "" if snapshot.total is None else f" of {snapshot.total:,}"
+    parts = [
+        f"**Running: {counts.members:,}{of} images** ({100 * snapshot.share:.0f} %)",
+        f"{snapshot.images_per_second:,.1f} images/s now, "
+        f"{snapshot.mean_images_per_second:,.1f} on average",
+        "" if left is None else f"{duration(left)} left",
+    ]
+    return _page(
+        archive,
+        " · ".join(filter(None, parts)),
+        counts,
+        {},
+        _workers(workers),
+        f"Output: {_code(output)}",
+    )
+
+
+def ended(summary: Summary, workers: Mapping[str, int]) -> str:
+    """The page of a batch that is done."""
+    rate = summary.images_per_second
+    parts = [
+        f"**Done: {summary.members:,} images, {summary.faces:,} faces**",
+        duration(summary.seconds),
+        f"{rate:,.1f} images/s on average" if rate else "",
+        f"{summary.resumed:,} were done by earlier runs" if summary.resumed else "",
+    ]
+    totals = Totals(
+        summary.members,
+        summary.cropped,
+        summary.no_face,
+        summary.skipped,
+        summary.failed,
+        summary.faces,
+    )
+    return _page(
+        summary.archive,
+        " · ".join(filter(None, parts)),
+        totals,
+        summary.errors,
+        _workers(workers),
+        f"Output: {_code(summary.output)}\n\nReport: {_code(summary.output + '/report.html')}",
+    )
+
+
+def _page(
+    archive: str,
+    headline: str,
+    counts: Totals,
+    errors: Mapping[str, int],
+    workers: str,
+    links: str,
+) -> str:
+    rows = {
+        "Faces": counts.faces,
+        "Images with a face": counts.cropped,
+        "Images without a face": counts.no_face,
+        "Skipped, no images": counts.skipped,
+        "Failed": counts.failed,
+        **{f"Failed: {code}": number for code, number in (errors or counts.errors).items()},
+    }
+    table = "\n".join(f"| {name} | {number:,} |" for name, number in rows.items())
+    return "\n\n".join(
+        filter(
+            None, (f"## {_code(archive)}", headline, f"| | |\n|---|---:|\n{table}", workers, links)
+        )
+    )
+
+
+def _workers(workers: Mapping[str, int]) -> str:
+    """Who did how much, where more than one did."""
+    if len(workers) < 2:
+        return ""
+    total = sum(workers.values()) or 1
+    first = sorted(workers.items(), key=lambda item: -item[1])
+    rows = [
+        f"| {_code(name)} | {number:,} | {100 * number / total:.0f} % |"
+        for name, number in first[:_MOST_WORKERS]
+    ]
+    rest = len(first) - _MOST_WORKERS
+    if rest > 0:
+        rows.append(f"| and {rest} more | | |")
+    return "| worker | images | share |\n|---|---:|---:|\n" + "\n".join(rows)
+
+
+def _code(text: str) -> str:
+    """Text from outside as code, so that Markdown and HTML in it stay text."""
+    plain = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+    return f"`{plain}`"
