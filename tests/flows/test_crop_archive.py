@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import State
 from flows.crop_archive import crop_archive
 from storage.errors import ArchiveError, OutputError
 from tasks.counts import from_rows
+from tasks.naming import ended_name
 from tasks.settings import CropSettings
 from tests.flows.batches import Result, picture, result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
@@ -80,7 +81,7 @@ def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
     assert from_rows(json.loads(shown["batch-counts"])).counts.faces == summary.faces
     with get_client(sync_client=True) as client:
         name = client.read_flow_run(run).name
-    assert name == f"sample.zip · {summary.members} images, {summary.faces} faces, {summary.failed} failed"
+    assert name == ended_name("sample.zip", summary)
     assert summary.members == len(result(str(tmp_path / "out")).manifest)
     assert summary.resumed == 0
     assert summary.errors == {"truncated_image": 1}
