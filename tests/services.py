@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -38,7 +39,7 @@ class S3:
 def free_ports(count: int) -> list[int]:
     """Finds ports on 127.0.0.1 that are free, each together with the one 10,000 above."""
     found: list[socket.socket] = []
-    port = 20_000 + os.getpid() % 20_000
+    port = random.randrange(20_000, 40_000)  # tests run in several processes
     while len(found) < 2 * count:
         port += 1
         pair = [socket.socket(), socket.socket()]
