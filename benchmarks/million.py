@@ -87,12 +87,15 @@ class Result:
             f"{plan.members:,} in {plan.chunks:,} chunks and {plan.shards} shards, with "
             f"{self.hours:.1f} hours of runs. ±: the most that a batch was off."
         )
-        table = Table("table")
+        table = Table()
+        table.add_column("table", no_wrap=True)
         for title in ("a chunk", "a shard", "an hour", "a batch", "±", "all"):
-            table.add_column(title, justify="right")
+            table.add_column(title, justify="right", no_wrap=True)
         for name, rows in self.rows.items():
             parts = (rows.chunk, rows.shard, rows.hour, rows.batch, rows.error)
-            table.add_row(name, *(f"{part:,.1f}" for part in parts), f"{self.all_rows[name]:,}")
+            table.add_row(
+                name, *(f"{round(part, 1) + 0.0:,}" for part in parts), f"{self.all_rows[name]:,}"
+            )
         console.print(table)
         table = Table("after pruning")
         for title in ("before", "left"):

@@ -8,13 +8,13 @@ starts a run; what worker and server use with nothing to do in the same time is 
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from benchmarks.server import Server, cpu_seconds, ended
+from benchmarks.server import Server, cpu_seconds, ended, submit
 
 FEW, MANY = 1, 5  # shards
 SHARE = 0.03  # most that a shard's overhead may be of what its images cost
@@ -47,12 +47,12 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """One way to start a run. `shard` and `image` are those of the round in the middle.
+    """One way to start a run.
 
     Attributes:
         start: which way.
-        shard: CPU seconds of a shard, apart from its images.
-        image: CPU seconds of an image, with its share of what a chunk costs.
+        shard: CPU seconds of a shard, apart from its images, in the middle round.
+        image: CPU seconds of an image, with its share of what a chunk costs, median.
         shard_images: images in a shard whose overhead is `SHARE` of what they cost.
         rounds: CPU seconds of a shard in each round, in ascending order.
     """
@@ -91,15 +91,21 @@ class Meter:
 
 
 def measure_overhead(
-    archive: Path, images: int, starts: Mapping[str, Mapping[str, Any]], rounds: int, meter: Meter
+    archive: Path, images: int, starts: Mapping[str, Mapping[str, str]], rounds: int, meter: Meter
 ) -> list[Overhead]:
-    """Measures some ways to start a run, each given by its job variables, in turn."""
+    """Measures some ways to start a run, each given by its job variables, in turn.
+
+    Raises:
+        RuntimeError: a run fails, or the archive cannot be cut.
+    """
     found: dict[str, list[tuple[Cost, float]]] = {start: [] for start in starts}
     for number in range(rounds):
         for start, variables in starts.items():
             name = f"{number} {start}"
             few, little = _crop(archive, f"{name} few", images, FEW, variables, meter)
             many, much = _crop(archive, f"{name} many", images, MANY, variables, meter)
+            if many == few:
+                raise RuntimeError(f"{images} images are one chunk: take more --overhead-images.")
             shard = (much - little) * (1 / (many - few))
             found[start].append((shard, (little - shard * few).total / images))
     return [_overhead(start, measured) for start, measured in found.items()]
@@ -111,19 +117,17 @@ def least_images(shard: float, image: float) -> int:
 
 
 def _overhead(start: str, measured: Sequence[tuple[Cost, float]]) -> Overhead:
-    ascending = sorted(measured, key=lambda one: one[0].total)
-    shard, image = ascending[len(ascending) // 2]
-    rounds = [one.total for one, _ in ascending]
+    shards = sorted((shard for shard, _ in measured), key=lambda shard: shard.total)
+    shard = shards[len(shards) // 2]
+    image = statistics.median(image for _, image in measured)
+    rounds = [one.total for one in shards]
     return Overhead(start, shard, image, least_images(shard.total, image), rounds)
 
 
 def _crop(
-    archive: Path, output: str, images: int, shards: int, variables: Mapping[str, Any], meter: Meter
+    archive: Path, output: str, images: int, shards: int, variables: Mapping[str, str], meter: Meter
 ) -> tuple[int, Cost]:
     """Crops the archive by runs of `crop-shard` alone: how many it took, and what they cost."""
-    from prefect.client.schemas.objects import FlowRun
-    from prefect.deployments import run_deployment
-
     from tasks.batch import plan
     from tasks.settings import CropSettings, RunSettings
     from tasks.shards import plan_shards
@@ -133,24 +137,22 @@ def _crop(
     place = str(archive.with_name(output))
     planned = plan_shards(plan.fn(str(archive), place, settings)).shards
     before, began = meter.read(), time.monotonic()
-    runs = []
-    for shard in planned:
-        run = run_deployment(
+    runs = [
+        submit(
             "crop-shard/process",
-            parameters={
+            {
                 "archive": str(archive),
                 "output": place,
                 "shard": shard.number,
                 "settings": settings.model_dump(mode="json"),
             },
-            job_variables=dict(variables),
-            timeout=0,
+            **variables,
         )
-        assert isinstance(run, FlowRun)
-        runs.append(run.id)
-    submit = meter.read().submit
+        for shard in planned
+    ]
+    submitted = meter.read().submit
     ended(runs)
     time.sleep(_SETTLE_SECONDS)
     after, seconds = meter.read(), time.monotonic() - began
-    used = Cost(after.worker, after.server, submit) - before
+    used = Cost(after.worker, after.server, submitted) - before
     return len(planned), used - meter.idle * seconds

@@ -2,8 +2,8 @@
 
 Small batches of several sizes are run on a server of their own, and what each leaves is taken for a
 sum: so many rows a chunk, a shard, a batch, and an hour of a run, for its progress and heartbeats.
-Every shard is a run on a worker, as most are where there are many workers; in the product the run
-that plans the batch would take some of them itself.
+Every shard is a run on a worker that starts late, as nearly all do in a large batch; else the run
+that plans it would take some of them itself.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from threading import Timer
 from unittest.mock import patch
 
 import numpy as np
 
-from benchmarks.server import prefect_server, process_worker, register
+from benchmarks.server import POOL, prefect_server, process_worker, register
 
-BYTES = "bytes in use"
+KIB = "KiB in use"
 """Stands among the tables."""
 
 MANY = 4  # shards of the batches that have more than one
@@ -42,7 +43,9 @@ _HURRY = {  # else it prunes hourly, and daily what has lost its flow run
 _DATES = (("flow_run", "end_time"), ("events", "occurred"), ("event_resources", "occurred"))
 _HEARTBEAT_SECONDS = "30"  # of runs on our work pools, and here of the run that plans, too
 _CHUNK = 64  # members
-_WAIT_SECONDS = 120.0  # that one batch waits for a worker, to tell hours from the rest
+_PASSING = "automation_bucket"  # a table whose rows go by themselves
+_LATE_SECONDS = 30.0  # without a worker, after which every run that waits for one is late
+_LONG_SECONDS = 180.0  # the same of one batch, to tell hours from the rest
 _QUIET_SECONDS = 15.0  # without a new row, after which there is none to come
 _PATIENCE_SECONDS = 300.0
 
@@ -59,7 +62,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Of one table, or bytes.
+    """Of one table, or KiB.
 
     Attributes:
         chunk, shard, hour, batch: for each of these; hours are of runs, all together.
@@ -102,26 +105,17 @@ def run_batches(archives: Mapping[int, Path], database: Path) -> list[Batch]:
         from tasks.shards import _Fleet
 
         few, many = sorted(archives)
+        batches = [(few, 1, _LATE_SECONDS), (few, 1, _LONG_SECONDS)]
+        batches += product((few, many), (1, MANY), (_LATE_SECONDS,))
         with (
+            process_worker("worker"),
             patch.object(_Fleet, "take", lambda self: None),  # leaves every shard to the worker
-            ThreadPoolExecutor(1) as aside,
         ):
-            with process_worker("first"):  # what the first batch leaves is never left again
-                _run_batch(archives[few], few, 1, database)
-            waiting = aside.submit(_run_batch, archives[few], few, 1, database)
-            time.sleep(_WAIT_SECONDS)
-            with process_worker("second"):
-                return [
-                    waiting.result(),
-                    *(
-                        _run_batch(archives[members], members, shards, database)
-                        for members in (few, many)
-                        for shards in (1, MANY)
-                    ),
-                ]
+            left = [_run_batch(archives[batch[0]], *batch, database) for batch in batches]
+    return left[1:]  # what the first one leaves is not all left again
 
 
-def _run_batch(archive: Path, members: int, shards: int, database: Path) -> Batch:
+def _run_batch(archive: Path, members: int, shards: int, wait: float, database: Path) -> Batch:
     from flows.crop_archive import crop_archive
     from tasks.settings import ChunkSettings, CropSettings, RunSettings
 
@@ -130,12 +124,27 @@ def _run_batch(archive: Path, members: int, shards: int, database: Path) -> Batc
         chunk=ChunkSettings(members=_CHUNK),
         run=RunSettings(threads=1, shard_members=math.ceil(chunks / shards) * _CHUNK),
     )
+    _pause(True)
     before, hours = settled(database), _hours(database)
-    output = archive.with_name(f"{archive.stem} {shards} {time.monotonic_ns()}")
+    Timer(wait, _pause, [False]).start()
+    output = archive.with_name(f"{archive.stem} {shards} {wait} {time.monotonic_ns()}")
     crop_archive(str(archive), str(output), settings, work_pool="process")
     after = settled(database)
-    rows = {name: count - before[name] for name, count in after.items() if count != before[name]}
+    rows = {
+        name: count - before[name]
+        for name, count in after.items()
+        if count != before[name] and name != _PASSING
+    }
     return Batch(chunks, shards, _hours(database) - hours, rows)
+
+
+def _pause(paused: bool) -> None:
+    """Has the work pool give out no runs, or give them out again."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    with get_client(sync_client=True) as client:
+        client.update_work_pool(POOL, WorkPoolUpdate(is_paused=paused))
 
 
 def prune(database: Path) -> tuple[dict[str, int], dict[str, int]]:
@@ -154,7 +163,7 @@ def prune(database: Path) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def count_rows(database: Path) -> dict[str, int]:
-    """Rows of each table of a database, and BYTES."""
+    """Rows of each table of a database, and KIB."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
 
         def ask(query: str) -> int:
@@ -165,7 +174,7 @@ def count_rows(database: Path) -> dict[str, int]:
         ).fetchall()
         rows = {table: ask(f'SELECT count(*) FROM "{table}"') for (table,) in tables}
         pages = ask("PRAGMA page_count") - ask("PRAGMA freelist_count")
-        return rows | {BYTES: pages * ask("PRAGMA page_size")}
+        return rows | {KIB: pages * ask("PRAGMA page_size") >> 10}
 
 
 def settled(database: Path, unlike: Mapping[str, int] | None = None) -> dict[str, int]:

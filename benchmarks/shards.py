@@ -20,9 +20,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -30,13 +30,14 @@ from rich.table import Table
 
 from benchmarks.overhead import FEW, MANY, SHARE, Cost, Meter, Overhead, measure_overhead
 from benchmarks.photos import open_photos, pack
-from benchmarks.server import ended, prefect_server, process_worker, register
+from benchmarks.server import ended, prefect_server, process_worker, register, submit
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A chunk that is done: when, in seconds since the epoch, and its images."""
+    """A chunk that is done: its images, and when, in seconds since the epoch."""
 
+    began: float
     committed: float
     images: int
 
@@ -47,9 +48,9 @@ class Round:
 
     Attributes:
         whole: seconds from submission to the end.
-        first_part: seconds from submission to the first part.
+        first_part: seconds from submission to the first part of the planning run.
         steady: seconds in which every worker cropped.
-        steady_images: done in them.
+        steady_images: done in them; a part that is partly within them counts in part.
         elsewhere: shards that the planning run did not crop.
     """
 
@@ -57,7 +58,7 @@ class Round:
     whole: float
     first_part: float
     steady: float
-    steady_images: int
+    steady_images: float
     elsewhere: int
 
 
@@ -141,7 +142,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overhead-images",
         type=int,
-        default=400,
+        default=1000,
         help="members of the ZIP that the overhead is measured with (default: %(default)s)",
     )
     parser.add_argument("--rounds", type=int, default=3, help="of each side (default: %(default)s)")
@@ -165,7 +166,7 @@ def run(options: argparse.Namespace) -> Result:
         register()
         from tasks.settings import RunSettings
 
-        starts: dict[str, dict[str, Any]] = {"as deployed": {}}
+        starts: dict[str, dict[str, str]] = {"as deployed": {}}
         if options.command:
             starts["command set"] = {"command": f"{sys.executable} -m prefect.engine"}
         with process_worker("first") as worker:
@@ -222,22 +223,18 @@ class _Batch:
             FlowRunFilterState,
             FlowRunFilterStateName,
         )
-        from prefect.client.schemas.objects import FlowRun
-        from prefect.deployments import run_deployment
 
         output = self._archive.with_name(name)
         submitted = time.time()
-        begun = run_deployment(
+        batch = submit(
             "crop-archive/process",
-            parameters={
+            {
                 "archive": str(self._archive),
                 "output": str(output),
                 "settings": self._settings.model_dump(mode="json"),
             },
-            timeout=0,
         )
-        assert isinstance(begun, FlowRun)
-        (planning,) = ended([begun.id])
+        (planning,) = ended([batch])
         assert planning.end_time is not None
         whole = planning.end_time.timestamp() - submitted
         wanted = FlowRunFilter(
@@ -247,23 +244,23 @@ class _Batch:
         with get_client(sync_client=True) as client:
             runs = client.read_flow_runs(flow_run_filter=wanted)
 
-        parts = _parts(output)
-        taken: set[int] = set()
-        windows = []
+        done = _commits(output)
+        parts, windows = [], []
         for run in runs:
             assert run.start_time is not None
-            chunks = self.shards[run.parameters["shard"]]
-            taken |= chunks
-            windows.append((run.start_time.timestamp(), max(parts[n].committed for n in chunks)))
-        here = [part.committed for number, part in parts.items() if number not in taken]
-        began, over = min(here), max(here)
-        windows = [(max(first, began), min(last, over)) for first, last in windows]
-        seconds, images = steady(parts.values(), windows if workers > 1 else [(began, over)])
-        first_part = min(part.committed for part in parts.values()) - submitted
-        return Round(workers, whole, first_part, seconds, images, len(runs))
+            began = run.start_time.timestamp()
+            parts += _parts(
+                began, [done.pop(chunk) for chunk in self.shards[run.parameters["shard"]]]
+            )
+            windows.append((began, parts[-1].committed))
+        here = _parts(submitted, list(done.values()))
+        first, last = here[0].committed, here[-1].committed
+        windows = [(max(began, first), min(over, last)) for began, over in windows]
+        seconds, images = steady([*parts, *here], windows if workers > 1 else [(first, last)])
+        return Round(workers, whole, first - submitted, seconds, images, len(runs))
 
 
-def steady(parts: Iterable[Part], windows: Iterable[tuple[float, float]]) -> tuple[float, int]:
+def steady(parts: Iterable[Part], windows: Iterable[tuple[float, float]]) -> tuple[float, float]:
     """Seconds in some windows of time that do not overlap, and the images done in them.
 
     Raises:
@@ -272,16 +269,24 @@ def steady(parts: Iterable[Part], windows: Iterable[tuple[float, float]]) -> tup
     held = [(first, last) for first, last in windows if first < last]
     if not held:
         raise RuntimeError("There was no time when every worker cropped: take more --images.")
-    images = sum(
-        part.images for part in parts if any(first < part.committed <= last for first, last in held)
-    )
+    images = 0.0
+    for part, (first, last) in product(parts, held):
+        within = min(part.committed, last) - max(part.began, first)
+        images += part.images * max(within, 0.0) / (part.committed - part.began)
     return sum(last - first for first, last in held), images
 
 
-def _parts(output: Path) -> dict[int, Part]:
-    """The parts at an output, by the number of the chunk."""
+def _parts(began: float, commits: list[tuple[float, int]]) -> list[Part]:
+    """The parts of one run, which did one chunk after the other from `began` on."""
+    commits.sort()
+    starts = [began, *(committed for committed, _ in commits)]
+    return [Part(start, *commit) for start, commit in zip(starts, commits, strict=False)]
+
+
+def _commits(output: Path) -> dict[int, tuple[float, int]]:
+    """When each chunk's part was written, and its images."""
     return {
-        int(path.stem): Part(path.stat().st_mtime, pq.read_metadata(path).num_rows)
+        int(path.stem): (path.stat().st_mtime, pq.read_metadata(path).num_rows)
         for path in (output / "parts").glob("*.parquet")
     }
 

@@ -12,6 +12,7 @@ from tasks.dashboard import Dashboard
 from tasks.finish import finish
 from tasks.logs import plain_logs
 from tasks.naming import batch_name
+from tasks.report import write_report
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
 from tasks.shards import crop_shards, plan_shards
@@ -67,6 +68,7 @@ def crop_archive(
     summary = Summary.of(
         batch.archive.uri, batch.output.uri, totals, batch.progress.resumed, seconds
     )
+    write_report(batch.output, summary)
     dashboard.end(summary)
     return summary
 

@@ -11,6 +11,7 @@ from tasks.crop_chunk import retry_failed_members
 from tasks.dashboard import show_failures
 from tasks.finish import finish
 from tasks.logs import plain_logs
+from tasks.report import write_report
 from tasks.reporter import Reporter
 from tasks.settings import RunSettings
 from tasks.summary import Summary
@@ -53,6 +54,7 @@ def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds)
+    write_report(batch.output, summary)
     if summary.failed:
         show_failures(summary, batch.output)
     return summary

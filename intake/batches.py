@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
@@ -20,13 +27,14 @@ from storage.location import resolve
 from storage.manifest import Totals
 from storage.output import Output
 from tasks.counts import read_snapshots
+from tasks.naming import PROJECT_TAG, project_of
 from tasks.priority import queue_name
 from tasks.settings import CropSettings
 from tasks.summary import Summary
 
 LOCAL = "crop-archive/local"
+_FLOW = "crop-archive"
 _POLL_SECONDS = 1.0
-_PROJECT_TAG = "project:"
 
 _STATES = {
     StateType.SCHEDULED: "queued",
@@ -128,7 +136,7 @@ def submit(
             "priority": priority,
         },
         state=Scheduled(),
-        tags=[_PROJECT_TAG + project] if project else [],
+        tags=[PROJECT_TAG + project] if project else [],
         idempotency_key=key,
         # a served deployment has no pool, and so no queues
         work_queue_name=queue_name(priority) if found.work_pool_name else None,
@@ -159,6 +167,19 @@ def find_by_key(client: SyncPrefectClient, key: str) -> FlowRun | None:
     return found[0] if found else None
 
 
+def count_by_state(client: SyncPrefectClient) -> dict[str, int]:
+    """How many batches the server knows in each state."""
+    counts = dict.fromkeys(_STATES.values(), 0)
+    for kind, state in _STATES.items():
+        counts[state] += client.count_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[_FLOW])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[kind]))
+            ),
+        )
+    return counts
+
+
 def status(client: SyncPrefectClient, batch: UUID) -> Status:
     """How far a batch is; of a completed one the figures are those of its manifest.
 
@@ -183,7 +204,7 @@ def status(client: SyncPrefectClient, batch: UUID) -> Status:
         message=(run.state.message or "") if run.state else "",
         archive=str(run.parameters.get("archive", "")),
         output=str(run.parameters["output"]),
-        project=_project(run.tags),
+        project=project_of(run.tags),
         counts=counts,
         total=total,
         share=1.0 if state == "completed" else snapshot.share if snapshot else 0.0,
@@ -218,11 +239,6 @@ def summary(client: SyncPrefectClient, batch: UUID) -> Summary:
 
 def _state(state: State[object] | None) -> str:
     return _STATES[state.type] if state else "queued"
-
-
-def _project(tags: list[str]) -> str:
-    named = (tag.removeprefix(_PROJECT_TAG) for tag in tags if tag.startswith(_PROJECT_TAG))
-    return next(named, "")
 
 
 def _absolute(uri: str) -> str:

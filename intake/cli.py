@@ -8,206 +8,24 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from intake.exits import DONE, FAILED, INTERRUPTED, WRONG_USE, complain
-from intake.options import OptionError, add_options, read_options
-
-_EXIT_CODES = "exit codes: 0 done; 1 failed; 2 wrong use; 3 done, but some images failed"
-_MOST_HOURS = 8784  # a year
-_MOST_WORKERS = 1000
+from intake.options import OptionError, read_options
+from intake.parser import parse
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parse(argv)
     try:
-        return int(arguments.run(arguments))
+        return _COMMANDS[arguments.command](arguments)
     except KeyboardInterrupt:
         complain("interrupted; the same command goes on from here")
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - held until the process ends
         return FAILED
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="facecrop",
-        description="Find every face in an archive of photographs and cut each one out.",
-        epilog=_EXIT_CODES,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"facecrop {version('facecrop')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_crop(commands)
-    _add_submit(commands)
-    _add_sample(commands)
-    _add_doctor(commands)
-    _add_queues(commands)
-    _add_workers(commands)
-    return parser
-
-
-def _add_crop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    crop = commands.add_parser(
-        "crop",
-        help="crop archives here and now",
-        description="Crop archives on this machine. Run again, it goes on where it stopped.",
-        epilog=f"Each setting may also be given as FACECROP_GROUP_FIELD in the environment. "
-        f"{_EXIT_CODES}",
-        allow_abbrev=False,
-    )
-    crop.add_argument(
-        "archives",
-        nargs="+",
-        metavar="ARCHIVE",
-        help="ZIP, TAR, TAR.GZ, TAR.ZST, a folder, or a .txt list of image URIs; a path or a URI",
-    )
-    crop.add_argument(
-        "--output",
-        required=True,
-        metavar="DIR",
-        help="folder or URI for the crops and the manifest; with several archives, each gets a "
-        "folder of its own name in it",
-    )
-    crop.add_argument("--json", action="store_true", help="print one JSON object an archive")
-    crop.add_argument("--verbose", action="store_true", help="show Prefect's log, no progress bar")
-    add_options(crop)
-    crop.set_defaults(run=_crop)
-
-
-def _add_submit(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    submit = commands.add_parser(
-        "submit",
-        help="hand an archive to a Prefect deployment",
-        description="Start a run of a deployment on the Prefect server of PREFECT_API_URL.",
-        epilog=_EXIT_CODES,
-    )
-    submit.add_argument("archive", metavar="ARCHIVE", help="as for `facecrop crop`")
-    submit.add_argument("--output", required=True, metavar="DIR", help="folder or URI")
-    submit.add_argument(
-        "--deployment",
-        default="crop-archive/local",
-        metavar="FLOW/NAME",
-        help="which deployment runs it (default crop-archive/local)",
-    )
-    submit.add_argument(
-        "--priority",
-        type=_priority,
-        default=5,
-        metavar="1-10",
-        help="1 goes first (default 5)",
-    )
-    submit.add_argument("--project", default="", metavar="NAME", help="whom the batch is for")
-    submit.add_argument("--watch", action="store_true", help="show its progress until it is done")
-    add_options(submit)
-    submit.set_defaults(run=_submit)
-
-
-def _add_sample(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    sample = commands.add_parser(
-        "sample",
-        help="write a ZIP of sample photographs",
-        description="Write a ZIP made of the photographs that come with scikit-image: with one "
-        "face, several, none, in every EXIF orientation and several formats, and one damaged.",
-    )
-    sample.add_argument("file", type=Path, metavar="FILE.zip")
-    sample.add_argument("--count", type=int, default=40, metavar="N", help="members (default 40)")
-    sample.set_defaults(run=_sample)
-
-
-def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    doctor = commands.add_parser(
-        "doctor",
-        help="check that everything a batch needs is there",
-        description="Check the Prefect server of PREFECT_API_URL, its Redis, pools, workers and "
-        "deployments, and the output: a line each, with what to do. Exits 1 if one is bad.",
-        epilog=_EXIT_CODES,
-    )
-    doctor.add_argument(
-        "--output",
-        metavar="DIR",
-        help="folder or URI to write a small file to, and delete it again; also "
-        "FACECROP_DOCTOR_OUTPUT",
-    )
-    doctor.add_argument("--json", action="store_true", help="print one JSON object a check")
-    doctor.set_defaults(run=_doctor)
-
-
-def _add_queues(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    queues = commands.add_parser(
-        "queues",
-        help="show what waits, runs and has ended in each queue",
-        description="Show each queue of the facecrop-* work pools in which there is anything.",
-        epilog=_EXIT_CODES,
-    )
-    queues.add_argument(
-        "--since",
-        type=_hours,
-        default=24.0,
-        metavar="HOURS",
-        help="how far back to count what is done and failed (above 0, at most 8784; default 24)",
-    )
-    queues.add_argument("--all", action="store_true", help="show empty queues, too")
-    queues.add_argument("--json", action="store_true", help="print one JSON object a queue")
-    queues.set_defaults(run=_queues)
-
-
-def _add_workers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    workers = commands.add_parser(
-        "workers",
-        help="show the workers, or have more or fewer",
-        description="Show who polls the facecrop-* work pools. `workers scale N` has N of them.",
-        epilog=_EXIT_CODES,
-    )
-    workers.add_argument(
-        "--all", action="store_true", help="show those, too, that have been silent for a day"
-    )
-    workers.add_argument("--json", action="store_true", help="print one JSON object a worker")
-    workers.set_defaults(run=_workers)
-    actions = workers.add_subparsers(metavar="ACTION")
-    scale = actions.add_parser(
-        "scale",
-        help="have so many workers",
-        description="Set the number of workers: of the Kubernetes deployment "
-        "FACECROP_KUBE_DEPLOYMENT (default deployment/facecrop-worker) where kubectl finds it, "
-        "else of infra/compose.yaml where that is up.",
-        epilog=_EXIT_CODES,
-    )
-    scale.add_argument("count", type=_worker_count, metavar="N", help="0 to 1000")
-    scale.add_argument(
-        "--json",
-        action="store_true",
-        default=argparse.SUPPRESS,  # a default here would undo a --json before `scale`
-        help="print one JSON object",
-    )
-    scale.set_defaults(run=_scale)
-
-
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = 0.0
-    if not 0 < hours <= _MOST_HOURS:
-        raise argparse.ArgumentTypeError(
-            f"{text}: should be above 0 and at most {_MOST_HOURS} hours"
-        )
-    return hours
-
-
-def _priority(text: str) -> int:
-    if not (text.isdecimal() and 1 <= int(text) <= 10):
-        raise argparse.ArgumentTypeError(f"{text}: should be a number from 1 to 10")
-    return int(text)
-
-
-def _worker_count(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= _MOST_WORKERS):
-        raise argparse.ArgumentTypeError(f"{text}: should be a number from 0 to {_MOST_WORKERS}")
-    return int(text)
 
 
 # Each command imports what it needs when it runs: Prefect alone takes seconds to import, and
@@ -245,6 +63,43 @@ def _submit(arguments: argparse.Namespace) -> int:
         priority=arguments.priority,
         project=arguments.project,
         watch=arguments.watch,
+        as_json=arguments.json,
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from intake.status import show_status
+
+    return show_status(arguments.batch, watched=arguments.watch, as_json=arguments.json)
+
+
+def _failed(arguments: argparse.Namespace) -> int:
+    from intake.status import show_failed
+
+    return show_failed(arguments.batch, as_csv=arguments.csv, as_json=arguments.json)
+
+
+def _retry(arguments: argparse.Namespace) -> int:
+    from intake.status import retry
+
+    return retry(arguments.batch, watched=arguments.watch, as_json=arguments.json)
+
+
+def _steer(arguments: argparse.Namespace) -> int:
+    from intake.status import steer
+
+    return steer(arguments.command, arguments.batch, as_json=arguments.json)
+
+
+def _cleanup(arguments: argparse.Namespace) -> int:
+    from intake.cleanup import clean_up
+
+    return clean_up(
+        arguments.older_than,
+        arguments.store,
+        batches=arguments.batches,
+        remove=arguments.yes,
+        as_json=arguments.json,
     )
 
 
@@ -287,10 +142,47 @@ def _scale(arguments: argparse.Namespace) -> int:
     return scale(arguments.count, as_json=arguments.json)
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    from intake.http import serve
+
+    return serve(arguments.host, arguments.port)
+
+
+def _api_key(arguments: argparse.Namespace) -> int:
+    from intake.keys import make_key
+
+    try:
+        key, line = make_key(arguments.name)
+    except ValueError as error:
+        return _wrong_use(str(error))
+    print(f"{key}\n\nThis is shown once. The line for the file FACECROP_HTTP_KEYS:\n\n{line}")
+    return DONE
+
+
 def _wrong_use(message: str) -> int:
     for line in message.splitlines():
         complain(line)
     return WRONG_USE
+
+
+_COMMANDS = {
+    "crop": _crop,
+    "submit": _submit,
+    "status": _status,
+    "failed": _failed,
+    "retry": _retry,
+    "cancel": _steer,
+    "pause": _steer,
+    "resume": _steer,
+    "cleanup": _cleanup,
+    "sample": _sample,
+    "doctor": _doctor,
+    "queues": _queues,
+    "workers": _workers,
+    "scale": _scale,
+    "serve": _serve,
+    "api-key": _api_key,
+}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,18 @@
-"""What came of a batch, for a person at a terminal."""
+"""A batch for a person at a terminal: how far it is, and what came of it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from intake.bar import figures
 from tasks.summary import Summary
+
+if TYPE_CHECKING:
+    from intake.batches import Status
 
 
 def render(summary: Summary) -> str:
@@ -17,9 +27,42 @@ def render(summary: Summary) -> str:
         f"  manifest  {summary.output}/manifest.parquet",
     ]
     if summary.failed:
-        codes = ", ".join(f"{code} {count:,}" for code, count in summary.errors.items())
-        lines.append(f"  failed    {summary.output}/failed.csv ({codes})")
+        lines.append(f"  failed    {summary.output}/failed.csv ({_codes(summary.errors)})")
     return "\n".join(lines)
+
+
+def render_status(seen: Status, link: str) -> str:
+    """A few lines, without a line end after the last.
+
+    Args:
+        seen: the batch.
+        link: to its run in the UI.
+    """
+    lines = [f"{plain(seen.name)}: {seen.state}", f"  {figures(seen)}"]
+    if seen.message and seen.state not in ("running", "completed"):
+        lines.append(f"  {plain(' '.join(seen.message.split()))}")
+    if seen.counts.errors:
+        lines.append(f"  failed    {_codes(dict(seen.counts.errors.most_common()))}")
+    return "\n".join([*lines, f"  output    {seen.output}", f"  run       {link}"])
+
+
+def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Rows below their headings."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        made.add_column(heading, overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(plain(cell)) for cell in row))
+    return made
+
+
+def plain(text: str) -> str:
+    """A name from outside without what a terminal would take for a command."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def _codes(errors: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} {count:,}" for code, count in errors.items())
 
 
 def _pace(summary: Summary) -> str:

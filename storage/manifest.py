@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Any
@@ -177,6 +177,18 @@ def failed_members(part: pa.Table) -> dict[int, int]:
     return dict(zip(failed["member"].to_pylist(), failed["attempts"].to_pylist(), strict=True))
 
 
+def failed_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """The failed members among the rows of a part or a manifest: FAILED_COLUMNS of each."""
+    failed = rows.filter(pa.compute.equal(rows["status"], Status.FAILED.value))
+    found: list[dict[str, Any]] = failed.select(list(FAILED_COLUMNS)).to_pylist()
+    return found
+
+
+def failed_cells(row: Mapping[str, Any]) -> list[str]:
+    """A failed member as `failed.csv` has it, in the order of FAILED_COLUMNS."""
+    return [_cell(row[name]) for name in FAILED_COLUMNS]
+
+
 def replace_rows(part: pa.Table, rows: Iterable[MemberRow]) -> bytes:
     """A part with some of its rows replaced by newer ones of the same members, as a file."""
     newer = {row.member: _as_dict(row) for row in rows}
@@ -213,7 +225,7 @@ def assemble(
             totals.add_part(part)
             rows.write(part.select(MANIFEST_SCHEMA.names))
             face_rows.write(_faces_of(part))
-            sheet.writerows(_failures_of(part))
+            sheet.writerows(map(failed_cells, failed_rows(part)))
     if totals.members != members:
         raise AccountingError(
             f"The plan has {members} members, the parts account for {totals.members}. Run it again."
@@ -227,6 +239,13 @@ def count(manifest: IO[bytes]) -> Totals:
     for rows in pq.ParquetFile(manifest).iter_batches(columns=["status", "error", "faces"]):
         totals.add_part(rows)
     return totals
+
+
+def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """The `failed_rows` of a finished manifest, read a row group at a time."""
+    columns = ["status", *FAILED_COLUMNS]
+    for rows in pq.ParquetFile(manifest).iter_batches(columns=columns):
+        yield from failed_rows(rows)
 
 
 class _Table:
@@ -266,12 +285,6 @@ def _faces_of(part: pa.Table) -> pa.Table:
     owners = part.select(["member", "path"]).take(parents)
     columns = [*owners.columns, *(flat[name] for name in flat.column_names)]
     return pa.table(columns, names=FACES_SCHEMA.names).cast(FACES_SCHEMA)
-
-
-def _failures_of(part: pa.Table) -> list[list[str]]:
-    failed = part.filter(pa.compute.equal(part["status"], Status.FAILED.value))
-    rows = failed.select(list(FAILED_COLUMNS)).to_pylist()
-    return [[_cell(row[name]) for name in FAILED_COLUMNS] for row in rows]
 
 
 def _cell(value: object) -> str:

@@ -15,14 +15,18 @@ import itertools
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute  # manifest.py calls it as pa.compute, which pyarrow alone does not have
+import pyarrow.parquet as pq
 
 from storage.errors import OutputError
 from storage.location import FOREIGN, resolve, translate
@@ -33,7 +37,10 @@ from storage.manifest import (
     count,
     decode_part,
     failed_members,
+    failed_rows,
+    failures,
 )
+from storage.sample import Sample, read_sample
 
 BATCH = "batch.json"
 PARTS = "parts"
@@ -42,13 +49,17 @@ CROPS = "crops"
 MANIFEST = "manifest.parquet"
 FACES = "faces.parquet"
 FAILED = "failed.csv"
+REPORT = "report.html"
 TABLES = (FACES, FAILED, MANIFEST)  # the manifest last: where it is, the batch is finished
+_FOLDERS = (PARTS, CROPS, PLAN)
 
 Existing = Literal["resume", "overwrite"]
 
 _IDENTITY = ("format", "archive", "settings")
 _STAGING = ".tmp"
 _PARTS_AT_ONCE = 64
+_CROPS_AT_ONCE = 64
+_PIECE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +149,11 @@ class Output:
         with self._errors("write"):
             self._put({_part_name(chunk): data})
 
+    def put_report(self, page: bytes) -> None:
+        """Writes `report.html`."""
+        with self._errors("write"):
+            self._put({REPORT: page})
+
     def finish(self, members: int, chunks: int) -> Totals:
         """Writes the tables of a batch all of whose chunks are done.
 
@@ -170,6 +186,15 @@ class Output:
         with self._errors("read"), self._fs.open(self._path(MANIFEST), "rb") as file:
             return count(file)
 
+    def sample(self, members: int, faces: int, failures: int) -> Sample:
+        """What a report needs of a finished batch, with at most so many rows of each kind."""
+        with (
+            self._errors("read"),
+            self._fs.open(self._path(MANIFEST), "rb") as manifest,
+            self._fs.open(self._path(FACES), "rb") as face_rows,
+        ):
+            return read_sample(manifest, face_rows, members, faces, failures)
+
     def part(self, chunk: int) -> pa.Table:
         """The rows of a chunk that is done."""
         with self._errors("read"):
@@ -199,6 +224,75 @@ class Output:
                 totals.add_part(decode_part(data))
         return totals
 
+    def failed_rows(self) -> Iterator[dict[str, Any]]:
+        """The members that failed, in their order: member, path, error and message of each.
+
+        While the batch is not finished, those of the parts that are there so far.
+        """
+        with self._errors("read"):
+            if self._fs.exists(self._path(MANIFEST)):
+                with self._fs.open(self._path(MANIFEST), "rb") as file:
+                    yield from failures(file)
+                return
+        done = sorted(self.parts())
+        with self._errors("read"):
+            for _, data in self._read_parts(done):
+                yield from failed_rows(decode_part(data))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file of the output, such as MANIFEST; None while there is none."""
+        with self._errors("read"):
+            try:
+                return int(self._fs.info(self._path(name))["size"])
+            except FileNotFoundError:
+                return None
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """The content of a file of the output, some of it at a time."""
+        with self._errors("read"), self._fs.open(self._path(name), "rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def crops(self) -> Iterator[tuple[str, bytes]]:
+        """Every crop of a finished batch, by the path that `faces.parquet` has, in its order.
+
+        Raises:
+            OutputError: the batch is not finished, or a crop of it is gone.
+        """
+        with self._errors("read"), self._fs.open(self._path(FACES), "rb") as file:
+            batches = pq.ParquetFile(file).iter_batches(columns=["crop"])
+            yield from self.read_crops(
+                name for rows in batches for name in rows["crop"].to_pylist()
+            )
+
+    def read_crops(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Some crops of a batch, by their paths in `faces.parquet`, which are in its order.
+
+        Raises:
+            OutputError: a crop is gone.
+        """
+        packed = self.record()["settings"]["output"]["layout"] == "shards"
+        with self._errors("read"):
+            yield from self._unpack(names) if packed else self._read_crops(iter(names))
+
+    def _read_crops(self, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
+        while some := list(itertools.islice(names, _CROPS_AT_ONCE)):
+            paths = [self._path(name) for name in some]
+            found = self._fs.cat_ranges(paths, 0, None, on_error="return")
+            for name, data in zip(some, found, strict=True):
+                if isinstance(data, Exception):
+                    raise data
+                yield name, data
+
+    def _unpack(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for shard, held in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
+            data = self._fs.cat_file(self._path(shard))
+            with tarfile.open(fileobj=io.BytesIO(data)) as crops:
+                for name in held:
+                    crop = crops.extractfile(name.rpartition("/")[2])
+                    assert crop is not None  # `pack` makes nothing but files
+                    yield name, crop.read()
+
     def failures(self, most: int) -> list[dict[str, str]]:
         """The first rows of a finished batch's `failed.csv`."""
         with self._errors("read"), self._fs.open(self._path(FAILED), "rb") as file:
@@ -220,24 +314,42 @@ class Output:
             )
 
     def _make_room(self, existing: Existing) -> None:
-        left = [name for name in (PARTS, CROPS, PLAN, *TABLES) if self._fs.exists(self._path(name))]
+        names = (*_FOLDERS, *TABLES, REPORT)
+        left = [name for name in names if self._fs.exists(self._path(name))]
         if left and existing != "overwrite":
             raise OutputError(
                 f"{self.uri} holds {left[0]} of a batch but no {BATCH}. "
                 "Name another output, or choose to overwrite it."
             )
         for name in left:
-            self._fs.rm(self._path(name), recursive=name not in TABLES)
+            self._fs.rm(self._path(name), recursive=name in _FOLDERS)
 
     def parts(self) -> set[int]:
         """Numbers of the chunks that are done."""
+        return set(self._list_parts())
+
+    def part_times(self) -> dict[int, float]:
+        """When each chunk that is done was committed, in seconds since the epoch, by its number.
+
+        Empty where the file system does not tell.
+        """
+        times = {number: _modified(file) for number, file in self._list_parts().items()}
+        return {number: time for number, time in times.items() if time is not None}
+
+    def part_sizes(self, chunks: Iterable[int]) -> list[int]:
+        """How many members each of these chunks has, all of which are done."""
+        with self._errors("read"):
+            parts = self._read_parts(chunks)
+            return [pq.read_metadata(io.BytesIO(data)).num_rows for _, data in parts]
+
+    def _list_parts(self) -> dict[int, dict[str, Any]]:
         with self._errors("list"):
             try:
-                names = self._fs.ls(self._path(PARTS), detail=False)
+                files = self._fs.ls(self._path(PARTS), detail=True)
             except FileNotFoundError:
-                return set()
-        stems = (Path(name).stem for name in names)
-        return {int(stem) for stem in stems if stem.isdigit()}
+                return {}
+        stems = ((Path(file["name"]).stem, file) for file in files)
+        return {int(stem): file for stem, file in stems if stem.isdigit()}
 
     def _read_parts(self, chunks: Iterable[int]) -> Iterator[tuple[str, bytes]]:
         numbers = iter(chunks)
@@ -318,6 +430,17 @@ def _plan_name(shard: int) -> str:
 
 def _part_name(chunk: int) -> str:
     return f"{PARTS}/{chunk:08d}.parquet"
+
+
+def _modified(file: Mapping[str, Any]) -> float | None:
+    """When a file was written, by its fsspec info."""
+    for key in ("mtime", "LastModified", "last_modified", "created"):
+        match file.get(key):
+            case datetime() as moment:
+                return moment.timestamp()
+            case float() | int() as seconds:
+                return seconds
+    return None
 
 
 def _differences(there: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

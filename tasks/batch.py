@@ -73,7 +73,7 @@ class Batch:
         return ChunkSize(self.settings.chunk.members, self.settings.chunk.mib * MIB)
 
 
-@task(name="plan", task_run_name="plan {archive}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+@task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
 def plan(archive: str, output: str, settings: CropSettings) -> Batch:
     """Opens the archive, reads its index and claims the output for it.
 
@@ -111,7 +111,7 @@ def open_shard(
     return Batch(record["id"], opened, place, settings, place.parts(), members), chunks
 
 
-@task(name="reopen", task_run_name="reopen {output}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+@task(name="reopen", task_run_name="reopen", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
 def reopen(output: str, settings: RunSettings) -> tuple[Batch, set[int]]:
     """Takes up a finished batch for its failed members, with the settings that it was made with.
 

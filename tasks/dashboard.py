@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
+from detection.contact_sheet import contact_sheet
 from storage.output import Output
 from tasks import page
 from tasks.artifacts import RunArtifact
-from tasks.batch import Batch
+from tasks.batch import CROPS_SHOWN, Batch
 from tasks.naming import batch_name, ended_name, worker_of
 from tasks.progress import Snapshot
+from tasks.report import SHEET_CELL, SHEET_COLUMNS, sheet
 from tasks.summary import Summary
 
 FAILURES_SHOWN = 100
+_ENOUGH_CROPS = 16  # for a first picture
+_NAME_STEP = 5  # percent: so often the run's name says anew how far it is, in the list of runs, too
 
 
 class Dashboard:
@@ -28,6 +33,8 @@ class Dashboard:
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
+        self._step = 0
+        self._pictures: RunArtifact | None = None
         self._own = worker_of(get_client(sync_client=True).read_flow_run(UUID(flow_run.get_id())))
         self._summary = RunArtifact(
             "batch-summary", "markdown", self._running(batch.progress.snapshot()), "The batch"
@@ -36,15 +43,27 @@ class Dashboard:
     def update(self, snapshot: Snapshot) -> None:
         """Shows how far it is, and the first crops as soon as there are enough."""
         self._summary.update(self._running(snapshot))
+        crops = list(self._batch.first_crops)
+        if self._pictures is None and len(crops) >= _ENOUGH_CROPS:
+            self._show(contact_sheet(crops, SHEET_COLUMNS, SHEET_CELL), "The first crops")
+        step = int(100 * snapshot.share) // _NAME_STEP * _NAME_STEP
+        if step != self._step:
+            self._step = step
+            self._rename(f"{batch_name()} · {step} %")
 
     def end(self, summary: Summary) -> None:
         """Shows what came of it, and names the run after that."""
         self._summary.update(page.ended(summary, self._workers()))
         output = self._batch.output
+        if summary.faces:
+            sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
+            self._show(sheet(output, [face["crop"] for face in sample.faces]), "Some of the crops")
         if summary.failed:
             show_failures(summary, output)
-        client = get_client(sync_client=True)
-        client.update_flow_run(UUID(flow_run.get_id()), name=ended_name(batch_name(), summary))
+        self._rename(ended_name(batch_name(), summary))
+
+    def _rename(self, name: str) -> None:
+        get_client(sync_client=True).update_flow_run(UUID(flow_run.get_id()), name=name)
 
     def _running(self, snapshot: Snapshot) -> str:
         archive, output = self._batch.archive.uri, self._batch.output.uri
@@ -52,6 +71,15 @@ class Dashboard:
 
     def _workers(self) -> dict[str, int]:
         return self._batch.progress.by_worker(self._own or "this run")
+
+    def _show(self, picture: bytes, caption: str) -> None:
+        # an image artifact would print its whole data URI below it; Markdown shows the picture
+        data = base64.b64encode(picture).decode()
+        shown = f"![{caption}](data:image/jpeg;base64,{data})"
+        if self._pictures is None:
+            self._pictures = RunArtifact("contact-sheet", "markdown", shown, caption)
+        else:
+            self._pictures.update(shown)
 
 
 def show_failures(summary: Summary, output: Output) -> None:

@@ -87,6 +87,16 @@ class Stack:
             *(part for parameter in parameters for part in ("-p", parameter)),
         )
 
+    def shards(self, pool: str, archive: str) -> list[dict[str, Any]]:
+        """The runs on a pool that have each cropped a shard of an archive."""
+        wanted = {
+            "flows": {"name": {"any_": ["crop-shard"]}},
+            "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+            "work_pools": {"name": {"any_": [f"facecrop-{pool}"]}},
+        }
+        runs = self.api("/api/flow_runs/filter", wanted)
+        return [run for run in runs if run["parameters"]["archive"] == archive]
+
     def members(self, output: str) -> Any:
         """The column of that name in a batch's manifest."""
         manifest = f"""

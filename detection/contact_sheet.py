@@ -1,0 +1,61 @@
+"""Many crops in one picture, and small ones of single crops, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import cv2
+import numpy as np
+
+from detection.crop import Pixels, encode
+
+_GROUND = (44, 39, 36)  # BGR: a dark grey, for light pages as for dark ones
+_GAP = 4  # pixels between cells and around them
+_QUALITY = 80
+
+
+def contact_sheet(crops: Sequence[bytes], columns: int, cell: int) -> bytes:
+    """A JPEG of encoded crops in rows; at least one row, whose last cells may be empty.
+
+    Args:
+        crops: JPEG, PNG or WebP of any size. What cannot be decoded is left out.
+        columns: crops in a row.
+        cell: side of the square that each crop is fitted into, in pixels.
+    """
+    fitted = [pixels for crop in crops if (pixels := _fit(crop, cell)) is not None]
+    rows = max(1, -(-len(fitted) // columns))
+    step = cell + _GAP
+    sheet = np.full((rows * step + _GAP, columns * step + _GAP, 3), _GROUND, np.uint8)
+    for number, pixels in enumerate(fitted):
+        row, column = divmod(number, columns)
+        height, width = pixels.shape[:2]
+        top = _GAP + row * step + (cell - height) // 2
+        left = _GAP + column * step + (cell - width) // 2
+        sheet[top : top + height, left : left + width] = pixels
+    return encode(sheet, "jpg", _QUALITY)
+
+
+def thumbnail(crop: bytes, side: int) -> bytes | None:
+    """A JPEG of one encoded crop; None where that cannot be decoded.
+
+    Args:
+        crop: JPEG, PNG or WebP of any size.
+        side: the longer one of the thumbnail, in pixels.
+    """
+    pixels = _fit(crop, side)
+    return None if pixels is None else encode(pixels, "jpg", _QUALITY)
+
+
+def _fit(crop: bytes, side: int) -> Pixels | None:
+    """The crop's BGR pixels, its longer side made `side`; None where it cannot be decoded."""
+    if not crop:  # OpenCV raises for these, and for nothing else that is no image
+        return None
+    pixels = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        return None
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return cast(Pixels, cv2.resize(pixels, size, interpolation=smooth))

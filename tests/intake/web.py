@@ -1,0 +1,115 @@
+"""The HTTP service as a real process, and a client for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Web:
+    """A running service.
+
+    Attributes:
+        url: of it.
+        process: of it.
+        store: where it puts uploads.
+        log: its standard error.
+        client: with its key, where it has one.
+    """
+
+    url: str
+    process: subprocess.Popen[str]
+    store: str
+    log: Path
+    client: httpx.Client
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return httpx.URL(self.url).port or 0
+
+    def status(self, batch: str) -> dict[str, Any]:
+        """How far a batch is."""
+        return body(self.client.get(f"/api/batch/status/{batch}"), 200)
+
+    def follow(self, batch: str, *states: str, seconds: float = 240) -> dict[str, Any]:
+        """Waits until a batch is in one of some states."""
+        until = time.monotonic() + seconds
+        while (seen := self.status(batch))["state"] not in states:
+            assert time.monotonic() < until, seen
+            time.sleep(0.5)
+        return seen
+
+
+@contextmanager
+def serving(
+    folder: Path, store: str, environment: Mapping[str, str], key: str = "", **settings: Any
+) -> Iterator[Web]:
+    """Runs a service on a free port, and ends it.
+
+    Args:
+        folder: for its log.
+        store: FACECROP_HTTP_STORE.
+        environment: of the process, beside this one's.
+        key: that its client sends.
+        settings: others of FACECROP_HTTP_*, in small letters.
+    """
+    chosen = {f"FACECROP_HTTP_{name.upper()}": str(value) for name, value in settings.items()}
+    log = folder / f"http-{time.monotonic_ns()}.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "intake.cli", "serve", "--port", "0"],
+            env={**os.environ, **environment, **chosen, "FACECROP_HTTP_STORE": store},
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip().rpartition(" ")[2]
+        assert url.startswith("http://"), log.read_text()
+        headers = {"X-API-Key": key} if key else {}
+        with httpx.Client(base_url=url, timeout=60, headers=headers) as client:
+            yield Web(url, process, store, log, client)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def body(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The JSON of an answer that has to have a status."""
+    assert answer.status_code == status, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The one sentence of a problem that has to have a status."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    found = body(answer, status)
+    assert (found["type"], found["status"]) == ("about:blank", status)
+    assert found["title"]
+    assert "Traceback" not in found["detail"]
+    return str(found["detail"])
+
+
+def settings(**groups: Any) -> str:
+    """Settings as a form has them."""
+    return json.dumps({"chunk": {"members": 10}, "run": {"threads": 1}, **groups})
