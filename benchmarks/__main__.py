@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accuracy, limit, million, shards, stages
+from benchmarks import accuracy, limit, million, shards, stages, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
@@ -19,6 +19,7 @@ _BENCHMARKS = {
     "million": million,
     "shards": shards,
     "stages": stages,
+    "upload": upload,
 }
 
 

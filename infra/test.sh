@@ -9,8 +9,9 @@ set_up requirements-dev.lock
 if [ "${1:-}" = --containers ]; then
   exec .venv/bin/pytest -m container "${@:2}"
 fi
-# what production runs on, for tests/stack.py to start
+# what production runs on, for tests/stack.py to start, and what people look with
 missing=()
+command -v chromium >/dev/null || missing+=(chromium)
 command -v redis-server >/dev/null || missing+=(redis-server)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 
@@ -34,6 +35,7 @@ _ABOUT = """Archives of photographs in, face crops out.
 
 Hand an archive in, follow its batch, fetch its crops. Errors are `application/problem+json` with
 one sentence in `detail`. A key goes into `X-API-Key` or `Authorization: Bearer`."""
+_RETRIES = 3  # of a request that the Prefect server was too busy for
 _PROBLEMS = {
     400: "The request is not what its headers say.",
     401: "No key, or one that is not known.",
@@ -129,7 +131,7 @@ def serve(host: str, port: int) -> int:
         complain(f"cannot listen on {host}, port {port}: {error.strerror}; choose another")
         return FAILED
     try:
-        with bound, server() as client:
+        with bound, server() as client, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
             _run(settings, keys, client, bound)
     except ServerError as error:
         complain(str(error))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling, Scheduled, Suspended
@@ -13,6 +20,7 @@ from prefect.states import Cancelling, Scheduled, Suspended
 from intake.batches import BatchError, UnknownBatchError, find
 
 _RETRY_FLOW = "retry-failed"
+_TAKING_SECONDS = 30.0  # a worker takes fractions of one; others show Pending until a run runs
 
 
 def cancel(client: SyncPrefectClient, batch: UUID) -> None:
@@ -31,13 +39,17 @@ def pause(client: SyncPrefectClient, batch: UUID) -> None:
 
     Raises:
         UnknownBatchError: the server has no such batch.
-        BatchError: it has ended, or is paused already.
+        BatchError: it has ended, is paused already, or is just being started.
     """
-    run = _unfinished(client, batch, "paused")
+    run = _taken(client, batch)
     if run.state is not None and run.state.is_paused():
         raise BatchError(f"{run.name} is paused already")
+    if run.state is not None and run.state.is_cancelling():
+        raise BatchError(f"{run.name} is being cancelled, so it cannot be paused")
     # Prefect itself would only pause what runs; what waits can wait as well
     _set_state(client, run, Suspended(message="Paused by a user."), force=True)
+    if run.state is not None and not run.state.is_running():
+        _end_shards(client, batch)
 
 
 def resume(client: SyncPrefectClient, batch: UUID) -> None:
@@ -84,6 +96,32 @@ def _unfinished(client: SyncPrefectClient, batch: UUID, to_be: str) -> FlowRun:
     if run.state is not None and run.state.is_final():
         raise BatchError(f"{run.name} is {run.state.type.value.lower()}, so it cannot be {to_be}")
     return run
+
+
+def _taken(client: SyncPrefectClient, batch: UUID) -> FlowRun:
+    """The run of a batch that is to be paused, once no worker is about to take it.
+
+    Prefect 3.8.8 lets a worker that is told so at that moment fall over, with all its other runs.
+    """
+    until = time.monotonic() + _TAKING_SECONDS
+    while True:
+        run = _unfinished(client, batch, "paused")
+        if run.state is None or run.state.name != "Pending":
+            return run
+        if time.monotonic() > until:
+            raise BatchError(f"{run.name} is just being started; pause it again in a minute")
+        time.sleep(0.5)
+
+
+def _end_shards(client: SyncPrefectClient, batch: UUID) -> None:
+    """Takes the shards off their workers whose batch has given its own slot back."""
+    at_work = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING]
+    shards = FlowRunFilter(
+        parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[batch]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=at_work)),
+    )
+    for shard in client.read_flow_runs(flow_run_filter=shards):
+        client.set_flow_run_state(shard.id, Cancelling(message="Its batch was paused."))
 
 
 def _set_state(

@@ -1,12 +1,13 @@
 """What a report needs of a finished batch: counts over all of it, and some of its rows.
 
-Both tables are read once, some thousand rows at a time.
+Both tables are read once, a thousand rows at a time: a row may hold a very long name.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ FACE_SIZES = (0, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 _MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces")
 _FACE_COLUMNS = ("member", "x", "y", "w", "h", "score", "crop")
+_ROWS_AT_ONCE = 1024
 _IMAGES = pa.array([Status.CROPPED.value, Status.NO_FACE.value])
 
 
@@ -53,14 +55,12 @@ class Throughput:
     """How many members were done when.
 
     Attributes:
-        began: seconds since the epoch.
-        seconds: that each of `members` spans.
-        members: done in each span, one after the other.
+        seconds: that each of `members` spans, the first from the batch's beginning on.
+        members: done in each span, one after the other; none where that is not known.
     """
 
-    began: float
     seconds: float
-    members: list[int] = field(default_factory=list)
+    members: list[int]
 
 
 def read_sample(
@@ -83,7 +83,7 @@ def read_sample(
     wanted = _spread(most_members, table.metadata.num_rows)
     columns = list(dict.fromkeys((*_MEMBER_COLUMNS, *FAILED_COLUMNS)))
     read = 0
-    for rows in table.iter_batches(columns=columns):
+    for rows in table.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
         members += _rows(rows, _MEMBER_COLUMNS, _within(wanted, read, rows.num_rows))
         read += rows.num_rows
         if len(failures) < most_failures:
@@ -98,7 +98,8 @@ def read_sample(
     found: list[dict[str, Any]] = []
     face_sizes = np.zeros(len(FACE_SIZES), np.int64)
     read = 0
-    for rows in pq.ParquetFile(faces).iter_batches(columns=list(_FACE_COLUMNS)):
+    table = pq.ParquetFile(faces)
+    for rows in table.iter_batches(_ROWS_AT_ONCE, columns=_FACE_COLUMNS, use_threads=False):
         sizes = np.maximum(rows["w"].to_numpy(), rows["h"].to_numpy())
         bins = np.searchsorted(FACE_SIZES, sizes, side="right") - 1
         face_sizes += np.bincount(bins, minlength=len(FACE_SIZES))
@@ -122,16 +123,16 @@ def throughput(
         most: bound on the spans of time that it is told for; none is shorter than a second.
     """
     if not times:
-        return Throughput(began, 0.0)
+        return Throughput(0.0, [])
     chunks = np.array(sorted(times), np.int64)
     when = np.array([times[chunk] for chunk in chunks])
     known = sorted(rows)
     members = np.interp(chunks, known, [rows[chunk] for chunk in known])
-    began = min(began, when.min())
-    length = when.max() - began
-    spans = int(np.clip(np.ceil(length), 1, most))
-    done, _ = np.histogram(when, spans, (began, began + max(length, 1.0)), weights=members)
-    return Throughput(began, max(length, 1.0) / spans, np.rint(done).astype(int).tolist())
+    began = min(began, float(when.min()))
+    length = max(1.0, float(when.max()) - began)
+    spans = min(most, math.ceil(length))
+    done, _ = np.histogram(when, spans, (began, began + length), weights=members)
+    return Throughput(length / spans, np.rint(done).astype(int).tolist())
 
 
 def _spread(most: int, total: int) -> npt.NDArray[np.int64]:

@@ -20,6 +20,7 @@ from tasks.report import SHEET_CELL, SHEET_COLUMNS, sheet
 from tasks.summary import Summary
 
 FAILURES_SHOWN = 100
+_CAPTION = "Some of the crops"
 _ENOUGH_CROPS = 16  # for a first picture
 _NAME_STEP = 5  # percent: so often the run's name says anew how far it is, in the list of runs, too
 
@@ -37,7 +38,7 @@ class Dashboard:
         self._pictures: RunArtifact | None = None
         self._own = worker_of(get_client(sync_client=True).read_flow_run(UUID(flow_run.get_id())))
         self._summary = RunArtifact(
-            "batch-summary", "markdown", self._running(batch.progress.snapshot()), "The batch"
+            "batch-summary", "markdown", self._running(batch.progress.snapshot()), "Summary"
         )
 
     def update(self, snapshot: Snapshot) -> None:
@@ -45,7 +46,7 @@ class Dashboard:
         self._summary.update(self._running(snapshot))
         crops = list(self._batch.first_crops)
         if self._pictures is None and len(crops) >= _ENOUGH_CROPS:
-            self._show(contact_sheet(crops, SHEET_COLUMNS, SHEET_CELL), "The first crops")
+            self._show(contact_sheet(crops, SHEET_COLUMNS, SHEET_CELL))
         step = int(100 * snapshot.share) // _NAME_STEP * _NAME_STEP
         if step != self._step:
             self._step = step
@@ -57,7 +58,7 @@ class Dashboard:
         output = self._batch.output
         if summary.faces:
             sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
-            self._show(sheet(output, [face["crop"] for face in sample.faces]), "Some of the crops")
+            self._show(sheet(output, [face["crop"] for face in sample.faces]))
         if summary.failed:
             show_failures(summary, output)
         self._rename(ended_name(batch_name(), summary))
@@ -72,12 +73,12 @@ class Dashboard:
     def _workers(self) -> dict[str, int]:
         return self._batch.progress.by_worker(self._own or "this run")
 
-    def _show(self, picture: bytes, caption: str) -> None:
+    def _show(self, picture: bytes) -> None:
         # an image artifact would print its whole data URI below it; Markdown shows the picture
         data = base64.b64encode(picture).decode()
-        shown = f"![{caption}](data:image/jpeg;base64,{data})"
+        shown = f"![{_CAPTION}](data:image/jpeg;base64,{data})"
         if self._pictures is None:
-            self._pictures = RunArtifact("contact-sheet", "markdown", shown, caption)
+            self._pictures = RunArtifact("contact-sheet", "markdown", shown, _CAPTION)
         else:
             self._pictures.update(shown)
 

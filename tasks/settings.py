@@ -79,7 +79,7 @@ class RunSettings(BaseModel):
         ge=1,
         le=1_000_000,
         description="Members in a shard, where the batch runs on a work pool. Starting a shard "
-        "costs some 8 seconds of CPU, so it should be worth minutes.",
+        "costs some 5 seconds of CPU, so it should be worth minutes.",
     )
     shards_at_once: int = Field(
         32, ge=1, le=200, description="Most shards handed to the work pool at a time."

@@ -87,6 +87,12 @@ class Stack:
             *(part for parameter in parameters for part in ("-p", parameter)),
         )
 
+    def trouble(self, *services: str) -> str:
+        """What services have logged from their first traceback on; empty where there is none."""
+        logs = self.compose("--profile", "docker", "logs", "--no-color", *services)
+        _, found, after = logs.partition("Traceback")
+        return (found + after)[:12_000]
+
     def shards(self, pool: str, archive: str) -> list[dict[str, Any]]:
         """The runs on a pool that have each cropped a shard of an archive."""
         wanted = {
@@ -99,10 +105,12 @@ class Stack:
 
     def members(self, output: str) -> Any:
         """The column of that name in a batch's manifest."""
+        # read first, as threads of pyarrow that hold a Python file may abort Python's own end
         manifest = f"""
-import json, fsspec, pyarrow.parquet
+import json, fsspec, pyarrow, pyarrow.parquet
 with fsspec.open("{output}/manifest.parquet") as file:
-    print(json.dumps(pyarrow.parquet.read_table(file)["member"].to_pylist()))
+    manifest = pyarrow.BufferReader(file.read())
+print(json.dumps(pyarrow.parquet.read_table(manifest)["member"].to_pylist()))
 """
         return json.loads(self.execute("worker", "python", "-c", manifest))
 

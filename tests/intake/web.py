@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from prefect.client.orchestration import get_client
+
+from intake import batches
+from storage.location import resolve
+
+UPLOAD = "/api/batch/upload-zip"
+MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,25 @@ class Web:
             assert time.monotonic() < until, seen
             time.sleep(0.5)
         return seen
+
+    def stored(self) -> list[str]:
+        """Paths of what lies among its uploads, below the store; of a local one folders as well."""
+        place = resolve(self.store)
+        if place.is_local:
+            paths = Path(place.path, "uploads").rglob("*")
+            return sorted(str(path.relative_to(place.path)) for path in paths)
+        found = place.fs.find(f"{place.path}/uploads", detail=True)
+        files = [name for name, info in found.items() if info["type"] == "file"]
+        return [name.removeprefix(f"{place.path}/") for name in files]
+
+    def unfinished(self) -> list[Any]:
+        """Objects of its bucket that are being uploaded."""
+        place = resolve(self.store)
+        if place.is_local:
+            return []
+        bucket = place.path.partition("/")[0]
+        parts = place.fs.call_s3("list_multipart_uploads", Bucket=bucket)
+        return list(parts.get("Uploads", []))
 
 
 @contextmanager
@@ -113,3 +141,23 @@ def problem(answer: httpx.Response, status: int) -> str:
 def settings(**groups: Any) -> str:
     """Settings as a form has them."""
     return json.dumps({"chunk": {"members": 10}, "run": {"threads": 1}, **groups})
+
+
+def known_batches() -> int:
+    """How many batches the Prefect server knows."""
+    with get_client(sync_client=True) as client:
+        return sum(batches.count_by_state(client).values())
+
+
+def head(length: int, *lines: str) -> bytes:
+    """The first lines of an upload, for a client that sends what it likes after them."""
+    first = f"POST {UPLOAD} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {length}"
+    return "\r\n".join([first, *lines, "", ""]).encode()
+
+
+def zip_of(content: bytes) -> bytes:
+    """A ZIP with one member."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("a.jpg", content)
+    return target.getvalue()

@@ -1,0 +1,208 @@
+"""What people see: the quickstart's stack in a real browser, from the run form to the report.
+
+With FACECROP_SCREENSHOTS=FOLDER it leaves pictures of what it saw, as docs/screenshots has them;
+with FACECROP_SCREENSHOTS_DATA=FOLDER the paths in them are those that a user would have.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from intake.samples import write_sample
+
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.browser]
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = "/usr/bin/chromium"
+MEMBERS = 400
+# The UI of Prefect 3.8.8 asks for icons that it does not have; we can do nothing about that.
+_PREFECTS_OWN = ("/ico/undefined.svg", "/favicon.ico")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The quickstart's server and runner."""
+
+    url: str
+    archive: Path
+    output: Path
+
+    def ask(self, path: str, body: object = None) -> Any:
+        """Prefect's API."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/api{path}", data)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    spec = importlib.util.spec_from_file_location("quickstart", ROOT / "infra" / "quickstart.py")
+    assert spec is not None
+    assert spec.loader is not None
+    quickstart: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(quickstart)
+    folder = tmp_path_factory.mktemp("quickstart")
+    quickstart.STATE = folder / "state"
+    quickstart.STATE.mkdir()
+    try:
+        port = quickstart._server()
+        url = f"http://127.0.0.1:{port}"
+        quickstart._runner(port, {**os.environ, "PREFECT_API_URL": f"{url}/api"})
+        data = Path(os.environ.get("FACECROP_SCREENSHOTS_DATA", folder))
+        yield Stack(url, data / "school-2026.zip", data / "crops")
+    finally:
+        quickstart.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Watched:
+    """A page, and what it complained of."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        url = str(message.location.get("url", ""))
+        if message.type == "error" and not url.endswith(_PREFECTS_OWN):
+            self.complaints.append(f"{message.text} {url}")
+
+    def shoot(self, name: str) -> None:
+        """Leaves a picture, where one is asked for."""
+        folder = os.environ.get("FACECROP_SCREENSHOTS")
+        if folder:
+            self.page.screenshot(path=Path(folder) / f"{name}.jpg", type="jpeg", quality=80)
+
+
+@pytest.fixture
+def watched(browser: Browser) -> Iterator[Watched]:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(60_000)
+    yield Watched(page)
+    page.close()
+
+
+def artifact(stack: Stack, run: str, key: str) -> dict[str, Any]:
+    """One of a run's artifacts."""
+    [found] = stack.ask(
+        "/artifacts/filter",
+        {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}},
+    )
+    return dict(found)
+
+
+def test_a_batch_from_the_form_to_the_report(stack: Stack, watched: Watched) -> None:
+    page = watched.page
+    write_sample(stack.archive, MEMBERS)
+    deployment = stack.ask("/deployments/name/crop-archive/local")["id"]
+
+    page.goto(f"{stack.url}/deployments/deployment/{deployment}/run")
+    page.get_by_role("button", name="Submit").wait_for()
+    expect(page.get_by_text("Longest side in pixels at which faces are looked for")).to_be_visible()
+    fields = page.locator("textarea")
+    fields.nth(0).fill(str(stack.archive))
+    fields.nth(1).fill(str(stack.output))
+    watched.shoot("run-form")
+    page.get_by_role("button", name="Submit").click()
+    link = page.locator("a[href*='/runs/flow-run/']").first
+    link.wait_for()
+    run = str(link.get_attribute("href")).rpartition("/")[2].partition("?")[0]
+
+    # it moves, and says how far it is in its very name
+    page.goto(f"{stack.url}/runs/flow-run/{run}")
+    page.get_by_text(re.compile(r"^school-2026\.zip · [1-9]\d* %$")).first.wait_for()
+    page.get_by_text(re.compile(r"\d+ of 400 images, .* images/s")).first.wait_for()
+    watched.shoot("run")
+    progress = artifact(stack, run, "batch-progress")
+    page.goto(f"{stack.url}/artifacts/artifact/{progress['id']}")
+    page.get_by_text(re.compile(r"Images of .*school-2026\.zip done")).first.wait_for()
+
+    # then it is done, and says what came of it
+    page.goto(f"{stack.url}/runs/flow-run/{run}")
+    page.get_by_text(re.compile(r"400 images, \d+ faces, \d+ failed$")).first.wait_for(
+        timeout=180_000
+    )
+    watched.shoot("run-done")
+    summary = artifact(stack, run, "batch-summary")
+    page.goto(f"{stack.url}/artifacts/artifact/{summary['id']}")
+    page.get_by_text("Images with a face").wait_for()
+    expect(page.get_by_text(re.compile(r"Done: 400 images"))).to_be_visible()
+    watched.shoot("summary")
+
+    failed = artifact(stack, run, "failed-images")
+    page.goto(f"{stack.url}/artifacts/artifact/{failed['id']}")
+    page.get_by_text("truncated_image").first.wait_for()
+    watched.shoot("failures")
+
+    pictures = artifact(stack, run, "contact-sheet")
+    page.goto(f"{stack.url}/artifacts/artifact/{pictures['id']}")
+    picture = page.get_by_role("img", name="Some of the crops")
+    picture.wait_for()
+    assert picture.evaluate("image => image.complete && image.naturalWidth") > 300
+    watched.shoot("contact-sheet")
+    assert watched.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_opens_from_disk_filters_and_has_no_serious_fault(
+    stack: Stack, browser: Browser, scheme: Any
+) -> None:
+    report = stack.output / "report.html"
+    assert report.exists(), "the batch of the test above has left none"
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    watched = Watched(page)
+    page.goto(report.as_uri())
+    expect(page.get_by_role("heading", level=1)).to_contain_text("school-2026.zip")
+    watched.shoot(f"report-{scheme}")
+
+    shown = page.locator("#members-body tr")
+    everything = shown.count()
+    page.locator("#filter-status").focus()
+    page.keyboard.press("F")  # by keyboard alone: to "Failed"
+    expect(page.locator("#filter-count")).to_contain_text(re.compile(r"\d"))
+    assert 0 < shown.count() < everything
+    expect(shown.first).to_contain_text("cut-short")
+    page.locator("#filter-status").select_option("")
+    page.locator("#filter-text").fill("no such file")
+    expect(page.locator("#grid-empty")).to_be_visible()
+    page.locator("#filter-text").fill("")
+    assert shown.count() == everything
+    first = page.locator("#grid button, #grid a").first
+    first.focus()
+    expect(page.locator("#tip")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator("#details")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    found = Axe().run(page)
+    serious = [
+        (fault["id"], fault["help"])
+        for fault in found.response["violations"]
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+    assert watched.complaints == []
+    page.close()
