@@ -248,6 +248,8 @@ async def _readers(url: str, batch: str, rate: int, seconds: float) -> list[floa
     request = f"GET /api/batch/status/{batch} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n".encode()
 
     async def ask(due: float) -> float | None:
+        while idle and idle[-1][0].at_eof():  # the service ends what was silent for 5 seconds
+            idle.pop()[1].close()
         reader, writer = (
             idle.pop() if idle else await asyncio.open_connection(place.hostname, place.port)
         )

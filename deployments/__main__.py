@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,7 +21,7 @@ from deployments.pools import PREFIX, apply_pool, worker_types
 from deployments.secrets import save_keys
 
 _ROOT = Path(__file__).resolve().parent.parent
-_BATCHES, _SHARDS = "crop-archive", "crop-shard"  # flows
+_FLOWS = ("crop-archive", "crop-shard", "retry-failed", "watch-inbox", "notify")
 
 
 def main() -> int:
@@ -51,13 +52,13 @@ def main() -> int:
 
 def _automate(client: SyncPrefectClient, kinds: list[str], *, notifies: bool) -> None:
     """Applies the automations, which name the deployments that they are for."""
-    batches, shards = (
-        [client.read_deployment_by_name(f"{flow}/{kind}").id for kind in kinds]
-        for flow in (_BATCHES, _SHARDS)
+    batches, *others = (
+        [client.read_deployment_by_name(f"{flow}/{kind}").id for kind in kinds] for flow in _FLOWS
     )
+    every = [*batches, *chain(*others)]
     automations = [
-        silent_run([*batches, *shards]),
-        stuck_run([*batches, *shards]),
+        silent_run(every),
+        stuck_run(every),
         crashed_batch(batches),
         arrived(client),
     ]

@@ -97,7 +97,7 @@ def _cleanup(arguments: argparse.Namespace) -> int:
     return clean_up(
         arguments.older_than,
         arguments.store,
-        batches=arguments.batches,
+        outputs=arguments.batches,
         remove=arguments.yes,
         as_json=arguments.json,
     )

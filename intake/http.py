@@ -127,6 +127,8 @@ def serve(host: str, port: int) -> int:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         bound = socket.create_server((host, port), family=family, backlog=2048)
+        # asyncio sets it on sockets of its own making alone; else an answer's body may wait 40 ms
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         complain(f"cannot listen on {host}, port {port}: {error.strerror}; choose another")
         return FAILED

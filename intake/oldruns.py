@@ -30,8 +30,8 @@ from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-BATCH, SHARD, RETRY = "crop-archive", "crop-shard", "retry-failed"
-FLOWS = (BATCH, RETRY, "watch-inbox", "notify", SHARD)
+BATCH, SHARD, RETRY, INBOX = "crop-archive", "crop-shard", "retry-failed", "watch-inbox"
+FLOWS = (BATCH, RETRY, INBOX, "notify", SHARD)
 """Whose runs are ours. Shards go with their batch; those left are of batches that are gone."""
 
 _AT_ONCE = 50  # runs, the most that the server deletes with one request
@@ -79,6 +79,13 @@ def unfinished(client: SyncPrefectClient) -> Iterator[FlowRun]:
 def batches(client: SyncPrefectClient) -> Iterator[FlowRun]:
     """Every batch that the server remembers, a page at a time."""
     yield from _every(client, (BATCH,), FlowRunFilter())
+
+
+def watched_inboxes(client: SyncPrefectClient) -> list[str]:
+    """The folders and prefixes, each with a / at its end, whose archives are cropped unasked."""
+    found = client.read_deployments(flow_filter=_named([INBOX]), limit=_PAGE)
+    places = (str(one.parameters.get("inbox") or "") for one in found)
+    return [place.rstrip("/") + "/" for place in places if place]
 
 
 def _every(

@@ -7,6 +7,7 @@ import itertools
 import json
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 from uuid import UUID
 
@@ -24,9 +25,10 @@ from storage.errors import StorageError, TransientError
 from storage.manifest import FAILED_COLUMNS, Totals, failed_cells
 from storage.output import FAILED as FAILED_CSV
 from storage.output import Output
+from tasks.summary import Summary
 
 ROWS_SHOWN = 100
-_PATIENCE = 5  # tries of a request while a batch is followed: over a minute, as their waits double
+_TRIES = 5  # again of a request; as their waits double, they are spread over a minute
 
 
 def asked(ask: Callable[[SyncPrefectClient], int], *, as_json: bool) -> int:
@@ -43,6 +45,11 @@ def asked(ask: Callable[[SyncPrefectClient], int], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"error": message}), flush=True)
     return FAILED
+
+
+def patience() -> AbstractContextManager[object]:
+    """Bears with a server that is restarted or busy, for what takes longer than one question."""
+    return temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _TRIES})
 
 
 def show_status(batch: UUID, *, watched: bool, as_json: bool) -> int:
@@ -113,9 +120,8 @@ def begun(client: SyncPrefectClient, run: FlowRun, *, watched: bool, as_json: bo
 
 def _watch(client: SyncPrefectClient, batch: UUID, *, as_json: bool) -> int:
     """Shows a batch's progress until it has ended, then what came of it; returns the exit code."""
-    patient = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _PATIENCE})
     try:
-        with Bar(str(batch), shown=True) as bar, patient:
+        with Bar(str(batch), shown=True) as bar, patience():
             for seen in batches.follow(client, batch):
                 bar.name = f"{plain(seen.name)}: {seen.state}"
                 bar.show(seen)
@@ -125,10 +131,18 @@ def _watch(client: SyncPrefectClient, batch: UUID, *, as_json: bool) -> int:
     if as_json:
         return _tell(seen, as_json=True)
     if seen.state == "completed":
-        print(render(batches.summary(client, batch)), flush=True)
+        print(render(_summary(client, batch)), flush=True)
     else:
         complain(f"{seen.state}: {seen.message or 'see the run in the Prefect UI'}")
     return _code(seen)
+
+
+def _summary(client: SyncPrefectClient, batch: UUID) -> Summary:
+    summary = batches.summary(client, batch)
+    if summary.archive:
+        return summary
+    record = Output(summary.output).record()  # a run that retries is not told of what
+    return summary.model_copy(update={"archive": record["archive"]["uri"]})
 
 
 def _tell(seen: batches.Status, *, as_json: bool) -> int:

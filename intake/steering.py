@@ -28,7 +28,7 @@ def cancel(client: SyncPrefectClient, batch: UUID) -> None:
 
     Raises:
         UnknownBatchError: the server has no such batch.
-        BatchError: it has ended.
+        BatchError: it has ended, or no worker runs it.
     """
     run = _unfinished(client, batch, "cancelled")
     _set_state(client, run, Cancelling(message="Cancelled by a user."))
@@ -39,7 +39,7 @@ def pause(client: SyncPrefectClient, batch: UUID) -> None:
 
     Raises:
         UnknownBatchError: the server has no such batch.
-        BatchError: it has ended, is paused already, or is just being started.
+        BatchError: it has ended, is paused already or just being started, or no worker runs it.
     """
     run = _taken(client, batch)
     if run.state is not None and run.state.is_paused():
@@ -95,6 +95,8 @@ def _unfinished(client: SyncPrefectClient, batch: UUID, to_be: str) -> FlowRun:
     run = find(client, batch)
     if run.state is not None and run.state.is_final():
         raise BatchError(f"{run.name} is {run.state.type.value.lower()}, so it cannot be {to_be}")
+    if run.deployment_id is None:  # nobody would tell its process
+        raise BatchError(f"{run.name} runs in the program that started it; interrupt it there")
     return run
 
 

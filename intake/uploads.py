@@ -27,7 +27,7 @@ _SUFFIX_CHARACTERS = 6
 
 
 class _Sink(Protocol):
-    def write(self, data: bytes) -> object: ...
+    def write(self, data: bytearray) -> object: ...
 
     def commit(self) -> None: ...
 
@@ -86,6 +86,7 @@ class Upload:
         self._sink: _Sink | None = None
         self._written: list[str] = []
         self._waiting = bytearray()
+        self._writing: asyncio.Future[None] | None = None
         self._kept = self._over = False
 
     async def __aenter__(self) -> Self:
@@ -94,6 +95,8 @@ class Upload:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
         if not self._kept:
             # shielded: the service may be stopping, and waits for its threads, not for its tasks
             await asyncio.shield(asyncio.to_thread(self.remove))
@@ -111,6 +114,7 @@ class Upload:
     async def end(self) -> None:
         """Ends the file: now it is there."""
         await self._flush()
+        await self._written_out()
         await asyncio.to_thread(self._do, "write", self._commit)
 
     def keep(self) -> None:
@@ -129,8 +133,16 @@ class Upload:
         self._do("remove", self._discard)
 
     async def _flush(self) -> None:
-        block, self._waiting = bytes(self._waiting), bytearray()
-        await asyncio.to_thread(self._do, "write", self._write, block)
+        """Has a block written while the next one comes."""
+        await self._written_out()
+        block, self._waiting = self._waiting, bytearray()
+        write = asyncio.to_thread(self._do, "write", self._write, block)
+        self._writing = asyncio.ensure_future(write)
+
+    async def _written_out(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
 
     def _begin(self, name: str) -> None:
         self._written.append(name)
@@ -139,7 +151,7 @@ class Upload:
         else:
             self._sink = _ObjectSink(self._place.fs, self._path(name), self._part)
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, block: bytearray) -> None:
         assert self._sink is not None
         self._sink.write(block)
 

@@ -77,9 +77,13 @@ class Shelf:
 
     def names(self) -> list[str]:
         """The folders' names, sorted."""
-        with self._errors(self.uri, "list"), suppress(FileNotFoundError):
-            return sorted(self._names())
-        return []
+        with self._errors(self.uri, "list"):
+            try:
+                return sorted(self._names())
+            except FileNotFoundError:
+                if self._s3:  # no prefix that is empty, but a bucket that is not there
+                    raise
+                return []
 
     def measure(self, name: str) -> Contents:
         """Looks at all that is in a folder."""

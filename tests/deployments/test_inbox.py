@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -95,12 +94,6 @@ def test_the_automation_is_made_once_and_stays_off(client: SyncPrefectClient) ->
     client.resume_automation(made.id)
 
 
-@pytest.mark.xfail(
-    version("sqlalchemy").startswith("2.1."),
-    reason="with SQLAlchemy 2.1 the scheduler of Prefect 3.8.8 starts nothing",
-    raises=AssertionError,
-    strict=True,
-)
 def test_a_schedule_that_is_switched_on_starts_runs(client: SyncPrefectClient) -> None:
     found = deployment(client)
     client.update_deployment_schedule(found.id, found.schedules[0].id, active=True)
