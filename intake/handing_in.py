@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import uuid4
 
 import httpx
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from prefect.client.schemas.objects import FlowRun
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect
 
 from intake import batches
 from intake.bodies import AddImages, FromUri, Links, Queued, Terms, read_body, read_terms
-from intake.multipart import FORM, Part, read_multipart
+from intake.multipart import FORM
 from intake.problems import ProblemError
+from intake.receiving import UNNAMED, is_form, read_json, receive_form, stream_body
 from intake.serving import Caller, Service, ServiceOf
 from intake.uploads import Upload, file_name
 from storage.archive import open_archive
 from storage.errors import StorageError, TransientError
 from storage.members import Archive, Limits
-from storage.names import fold
 from tasks.settings import MIB, CropSettings
 
 router = APIRouter(prefix="/api/batch", tags=["hand in"])
 
-_JSON_BYTES = 32 * MIB
-_FIELD_BYTES = MIB
 _LIST = "images.txt"
-_UNNAMED = "archive"
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 IdempotencyKey = Annotated[
@@ -43,12 +38,6 @@ IdempotencyKey = Annotated[
         "request has succeeded, others answer 200 with its body and take nothing in.",
     ),
 ]
-
-
-@dataclass(slots=True)
-class _Form:
-    fields: dict[str, str] = field(default_factory=dict)
-    files: list[str] = field(default_factory=list)
 
 
 def _ref(model: type) -> dict[str, Any]:
@@ -100,129 +89,156 @@ _IMAGES: dict[str, Any] = {
         },
     }
 }
+_AGAIN: dict[int | str, dict[str, Any]] = {
+    200: {"model": Queued, "description": "The key was sent before: this is its batch."}
+}
 _URI: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(FromUri)}}}
 }
 
 
+class _Sent:
+    """A request that hands a batch in, once it is known who sends it."""
+
+    def __init__(
+        self,
+        request: Request,
+        response: Response,
+        service: ServiceOf,
+        who: Caller,
+        idempotency_key: IdempotencyKey = None,
+    ) -> None:
+        self.request = request
+        self.service = service
+        self._response = response
+        self._repeatable = idempotency_key is not None
+        self._key = _key(who, idempotency_key)
+
+    async def before(self) -> Queued | None:
+        """The batch that this was sent for before; None if there is none."""
+        if not self._repeatable:
+            return None
+        run = await run_in_threadpool(batches.find_by_key, self.service.client, self._key)
+        if run is None:
+            return None
+        return self._queued(run, await run_in_threadpool(_members, run), new=False)
+
+    @asynccontextmanager
+    async def upload(self) -> AsyncIterator[Upload]:
+        """A place for what it brings along."""
+        settings, metrics = self.service.settings, self.service.metrics
+        with self.service.slots.one(), metrics.uploads.track_inprogress():
+            async with Upload(settings.store, settings.max_upload_bytes) as upload:
+                yield upload
+
+    def body(self) -> AsyncIterator[bytes]:
+        """Its body as it comes."""
+        return stream_body(self.request, self.service, self.service.settings.max_upload_bytes)
+
+    async def hand_in(self, archive: str, terms: Terms, upload: Upload | None) -> Queued:
+        """Starts its batch."""
+        found = await run_in_threadpool(_submit, self.service, archive, terms, self._key, upload)
+        run, images, new = found
+        return self._queued(run, images, new=new)
+
+    def _queued(self, run: FlowRun, images: int | None, *, new: bool) -> Queued:
+        links = Links.of(run.id, self.request.scope.get("root_path", ""))
+        self._response.status_code = 201 if new else 200
+        self._response.headers["Location"] = links.status
+        return Queued(batch_id=run.id, image_count=images, links=links)
+
+
+Sent = Annotated[_Sent, Depends()]
+
+
 @router.post(
-    "/upload-zip", status_code=201, response_model=Queued, openapi_extra=_UPLOAD, summary="Upload"
+    "/upload-zip",
+    status_code=201,
+    response_model=Queued,
+    responses=_AGAIN,
+    openapi_extra=_UPLOAD,
+    summary="Upload",
 )
-async def upload_zip(
-    request: Request,
-    response: Response,
-    service: ServiceOf,
-    who: Caller,
-    idempotency_key: IdempotencyKey = None,
-) -> Queued:
+async def upload_zip(sent: Sent) -> Queued:
     """Takes an archive in: ZIP, TAR, TAR.GZ, TAR.ZST, or a .txt list of image URIs.
 
     As multipart/form-data with the file in `file`, or as the raw body with the rest in the query.
     It answers once the archive's index has been read and its batch waits to be begun.
     """
-    key = _key(who, idempotency_key)
-    if repeated := await _repeated(service, request, key):
-        response.status_code = 200
-        return repeated
-    with service.slots.one(), service.metrics.uploads.track_inprogress():
-        async with Upload(service.settings.store, service.settings.max_upload_bytes) as upload:
-            body = _body(request, service, service.settings.max_upload_bytes)
-            query = dict(request.query_params)
-            name = query.pop("filename", _UNNAMED)
-            terms = read_terms(query)  # before anything is taken in
-            if _is_form(request):
-                form = await _receive_form(request, body, upload, "file", 1)
-                terms = read_terms({**query, **form.fields})
-                (name,) = form.files
-            else:
-                name = file_name(name)
-                await upload.begin(name)
-                async for piece in body:
-                    await upload.write(piece)
-                await upload.end()
-            return await _hand_in(
-                service, request, response, f"{upload.uri}/{name}", terms, key, upload
-            )
+    if before := await sent.before():
+        return before
+    query = dict(sent.request.query_params)
+    name = file_name(query.pop("filename", UNNAMED))
+    terms = read_terms(query)  # before anything is taken in
+    async with sent.upload() as upload:
+        if is_form(sent.request):
+            form = await receive_form(sent.request, sent.body(), upload, "file", 1)
+            terms = read_terms({**query, **form.fields})
+            (name,) = form.files
+        else:
+            await upload.begin(name)
+            async for piece in sent.body():
+                await upload.write(piece)
+            await upload.end()
+        return await sent.hand_in(f"{upload.uri}/{name}", terms, upload)
 
 
 @router.post(
-    "/add-images", status_code=201, response_model=Queued, openapi_extra=_IMAGES, summary="Images"
+    "/add-images",
+    status_code=201,
+    response_model=Queued,
+    responses=_AGAIN,
+    openapi_extra=_IMAGES,
+    summary="Images",
 )
-async def add_images(
-    request: Request,
-    response: Response,
-    service: ServiceOf,
-    who: Caller,
-    idempotency_key: IdempotencyKey = None,
-) -> Queued:
+async def add_images(sent: Sent) -> Queued:
     """Takes images as one batch: their URIs as JSON, or the files as multipart/form-data."""
-    key = _key(who, idempotency_key)
-    if repeated := await _repeated(service, request, key):
-        response.status_code = 200
-        return repeated
-    most = service.settings.max_images
-    with service.slots.one(), service.metrics.uploads.track_inprogress():
-        async with Upload(service.settings.store, service.settings.max_upload_bytes) as upload:
-            if _is_form(request):
-                body = _body(request, service, service.settings.max_upload_bytes)
-                form = await _receive_form(request, body, upload, "files", most)
-                terms, archive = read_terms(form.fields), f"{upload.uri}/"
-            else:
-                given = read_body(AddImages, await _json(request, service))
-                if len(given.images) > most:
-                    raise ProblemError(413, f"images: at most {most} in one request.")
-                lines = await run_in_threadpool(_checked, service, given.images)
-                await upload.begin(_LIST)
-                await upload.write("\n".join(lines).encode())
-                await upload.end()
-                terms, archive = given, f"{upload.uri}/{_LIST}"
-            return await _hand_in(service, request, response, archive, terms, key, upload)
+    if before := await sent.before():
+        return before
+    most = sent.service.settings.max_images
+    async with sent.upload() as upload:
+        if is_form(sent.request):
+            form = await receive_form(sent.request, sent.body(), upload, "files", most)
+            return await sent.hand_in(f"{upload.uri}/", read_terms(form.fields), upload)
+        given = read_body(AddImages, await read_json(sent.request, sent.service))
+        if len(given.images) > most:
+            raise ProblemError(413, f"images: at most {most} in one request.")
+        lines = await run_in_threadpool(_checked, sent.service, given.images)
+        await upload.begin(_LIST)
+        await upload.write("\n".join(lines).encode())
+        await upload.end()
+        return await sent.hand_in(f"{upload.uri}/{_LIST}", given, upload)
 
 
 @router.post(
-    "/from-uri", status_code=201, response_model=Queued, openapi_extra=_URI, summary="Archive"
+    "/from-uri",
+    status_code=201,
+    response_model=Queued,
+    responses=_AGAIN,
+    openapi_extra=_URI,
+    summary="Archive",
 )
-async def from_uri(
-    request: Request,
-    response: Response,
-    service: ServiceOf,
-    who: Caller,
-    idempotency_key: IdempotencyKey = None,
-) -> Queued:
+async def from_uri(sent: Sent) -> Queued:
     """Takes an archive that is in storage already, under a prefix that the service may read."""
-    key = _key(who, idempotency_key)
-    if repeated := await _repeated(service, request, key):
-        response.status_code = 200
-        return repeated
-    given = read_body(FromUri, await _json(request, service))
-    archive = await run_in_threadpool(service.prefixes.check, given.archive)
-    return await _hand_in(service, request, response, archive, given, key, None)
-
-
-async def _hand_in(
-    service: Service,
-    request: Request,
-    response: Response,
-    archive: str,
-    terms: Terms,
-    key: str,
-    upload: Upload | None,
-) -> Queued:
-    run, images, new = await run_in_threadpool(_submit, service, archive, terms, key, upload)
-    queued = _queued(request, run, images)
-    response.status_code = 201 if new else 200
-    response.headers["Location"] = queued.links.status
-    return queued
+    if before := await sent.before():
+        return before
+    given = read_body(FromUri, await read_json(sent.request, sent.service))
+    archive = await run_in_threadpool(sent.service.prefixes.check, given.archive)
+    return await sent.hand_in(archive, given, None)
 
 
 def _submit(
     service: Service, archive: str, terms: Terms, key: str, upload: Upload | None
 ) -> tuple[FlowRun, int | None, bool]:
     """Gives the batch, its members, and whether it is new; keeps the upload if it is."""
-    opened = _open(archive, terms.settings)
+    try:
+        opened = _open(archive, terms.settings)
+        images = opened.members
+    except StorageError as error:
+        where = f"{upload.uri}/" if upload else ""  # no client's business
+        raise ProblemError(422, str(error).replace(where, "")) from error
     if opened.kind == "list":
         service.prefixes.check_list(opened)
-    images = opened.members
     name = upload.id if upload else uuid4().hex
     output = f"{service.settings.store}/batches/{name}"
     if upload:
@@ -266,20 +282,6 @@ def _members(run: FlowRun) -> int | None:
         return None
 
 
-def _queued(request: Request, run: FlowRun, images: int | None) -> Queued:
-    links = Links.of(run.id, request.scope.get("root_path", ""))
-    return Queued(batch_id=run.id, image_count=images, links=links)
-
-
-async def _repeated(service: Service, request: Request, key: str) -> Queued | None:
-    if "idempotency-key" not in request.headers:
-        return None
-    run = await run_in_threadpool(batches.find_by_key, service.client, key)
-    if run is None:
-        return None
-    return _queued(request, run, await run_in_threadpool(_members, run))
-
-
 def _key(who: str, given: str | None) -> str:
     """What Prefect knows a request by: the client's key, of this client alone, or a new one."""
     if given is None:
@@ -290,86 +292,3 @@ def _key(who: str, given: str | None) -> str:
 
 def _checked(service: Service, images: list[str]) -> list[str]:
     return [service.prefixes.check(uri) for uri in images]
-
-
-def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith(FORM)
-
-
-async def _receive_form(
-    request: Request, body: AsyncIterator[bytes], upload: Upload, file_field: str, most: int
-) -> _Form:
-    """Takes a form in: its files into storage, its other fields into memory.
-
-    Raises:
-        ProblemError: it has no file, or too many, or a field is too long.
-    """
-    form, taken = _Form(), set[str]()
-    at: str | None = None  # the field whose text is coming
-    text = bytearray()
-    async for event in read_multipart(request.headers["content-type"], body):
-        if isinstance(event, Part):
-            at = event.name if event.filename is None and event.name != file_field else None
-            if at is None:
-                await upload.begin(_name(event, form, taken, file_field, most))
-        elif at is None:
-            await (upload.end() if event is None else upload.write(event))
-        elif event is None:
-            form.fields[at] = text.decode("utf-8", "replace")
-            text.clear()
-        else:
-            text += event
-            if len(text) > _FIELD_BYTES:
-                raise ProblemError(413, f"{at}: a field has at most {_FIELD_BYTES} bytes.")
-    if not form.files:
-        raise ProblemError(422, f"{file_field}: the form has no such field with a file in it.")
-    return form
-
-
-def _name(part: Part, form: _Form, taken: set[str], file_field: str, most: int) -> str:
-    """Adds a file to a form, under a name that no other file of it has."""
-    if part.name != file_field:
-        raise ProblemError(422, f"{part.name}: files go into the field {file_field}.")
-    index, called = len(form.files), part.filename or _UNNAMED
-    if index == most:
-        raise ProblemError(413, f"{file_field}: at most {most} in one request.")
-    name = file_name(called, index)
-    if fold(name) in taken:
-        name = file_name(called, index, duplicate=True)
-    taken.add(fold(name))
-    form.files.append(name)
-    return name
-
-
-async def _json(request: Request, service: Service) -> bytes:
-    data = bytearray()
-    async for piece in _body(request, service, _JSON_BYTES):
-        data += piece
-    return bytes(data)
-
-
-async def _body(request: Request, service: Service, most: int) -> AsyncIterator[bytes]:
-    """The body as it comes.
-
-    Raises:
-        ProblemError: it is too large, nothing of it comes any more, or the client has gone.
-    """
-    too_large = ProblemError(413, f"The body has more than {most} bytes, the most that is taken.")
-    if int(request.headers.get("content-length", 0)) > most:
-        raise too_large
-    stream, received = request.stream(), 0
-    while True:
-        try:
-            async with asyncio.timeout(service.settings.stall_seconds):
-                piece = await anext(stream)
-        except StopAsyncIteration:
-            return
-        except TimeoutError as error:
-            raise ProblemError(408, "Nothing of the body came for too long.") from error
-        except ClientDisconnect as error:
-            raise ProblemError(400, "The client went away before the body was complete.") from error
-        received += len(piece)
-        if received > most:
-            raise too_large
-        service.metrics.upload_bytes.inc(len(piece))
-        yield piece

@@ -95,8 +95,8 @@ class Upload:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._writing is not None:
-            self._writing.cancel()
+        if self._writing is not None and not self._writing.cancel():
+            self._writing.exception()  # something else went wrong as well, and is told of
         if not self._kept:
             # shielded: the service may be stopping, and waits for its threads, not for its tasks
             await asyncio.shield(asyncio.to_thread(self.remove))

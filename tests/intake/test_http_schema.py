@@ -1,4 +1,4 @@
-"""Whatever a client sends that its OpenAPI document allows or forbids, the service does not fail."""
+"""Whatever a client sends, within its OpenAPI document or beyond, the service does not fail."""
 
 import subprocess
 import sys

@@ -1,0 +1,67 @@
+"""Flow runs in whatever state a test needs them, on a real server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+from prefect import task
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.objects import FlowRun, State
+
+from flows.crop_shard import crop_shard
+from tasks.counts import COUNTS_KEY, to_rows
+from tasks.progress import Snapshot
+
+
+@task
+def stand_in() -> None:
+    """What a batch's run has in its list of tasks for a shard's run."""
+
+
+def make_run(
+    client: SyncPrefectClient,
+    deployment: str,
+    state: State[Any] | None = None,
+    *,
+    key: str | None = None,
+    **parameters: Any,
+) -> FlowRun:
+    """A run of a deployment, FLOW/NAME, put into a state that nobody works in."""
+    found = client.read_deployment_by_name(deployment)
+    run = client.create_flow_run_from_deployment(
+        found.id, parameters=parameters, idempotency_key=key
+    )
+    return put(client, run, state)
+
+
+def make_batch(
+    client: SyncPrefectClient, state: State[Any] | None = None, **parameters: Any
+) -> FlowRun:
+    """A batch's run; its archive and output are nowhere unless they are given."""
+    places = {"archive": f"/nowhere/{uuid4().hex}.zip", "output": f"/nowhere/{uuid4().hex}"}
+    return make_run(client, "crop-archive/process", state, **{**places, **parameters})
+
+
+def make_shard(client: SyncPrefectClient, batch: FlowRun, state: State[Any] | None) -> FlowRun:
+    """A shard's run of a batch."""
+    parent = client.create_task_run(stand_in, batch.id, dynamic_key=uuid4().hex)
+    run = client.create_flow_run(crop_shard, parent_task_run_id=parent.id)
+    return put(client, run, state)
+
+
+def put(client: SyncPrefectClient, run: FlowRun, state: State[Any] | None) -> FlowRun:
+    """Puts a run into a state; one that has ended, ended when the state says."""
+    if state is not None:
+        client.set_flow_run_state(run.id, state, force=True)
+    return client.read_flow_run(run.id)
+
+
+def report(client: SyncPrefectClient, run: FlowRun, seen: Snapshot) -> UUID:
+    """Leaves the table on a run's page that says how far it is, as the run itself would."""
+    rows = ArtifactCreate(
+        key=COUNTS_KEY, type="table", data=json.dumps(to_rows(seen)), flow_run_id=run.id
+    )
+    return client.create_artifact(rows).id
