@@ -6,7 +6,7 @@ import asyncio
 import csv
 import io
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from intake import batches, steering
 from intake.bodies import BatchStatus, FailedImage, FailedPage, Links, QueueStats, Retried
-from intake.fetching import output_of, started
+from intake.fetching import Download, output_of
 from intake.serving import Caller, Service, ServiceOf
 from storage.errors import StorageError, TransientError
 from storage.manifest import FAILED_COLUMNS, failed_cells
@@ -87,8 +87,8 @@ def failed(
     """
     rows = output_of(service, batch).failed_rows()
     if format == "csv" or (format is None and _CSV in accept):
-        return StreamingResponse(
-            started(_as_csv(rows)),
+        return Download(
+            _as_csv(rows),
             media_type=_CSV,
             headers={"Content-Disposition": f'attachment; filename="{batch}-failed.csv"'},
         )
@@ -160,7 +160,7 @@ def _body(seen: batches.Status, request: Request) -> bytes:
     return BatchStatus.of(seen, _root(request)).model_dump_json(by_alias=True).encode()
 
 
-def _as_csv(rows: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+def _as_csv(rows: Iterator[dict[str, Any]]) -> Generator[bytes]:
     """As the output's own failed.csv, with its byte-order mark."""
     text = io.StringIO("\ufeff", newline="")
     text.seek(0, io.SEEK_END)

@@ -33,6 +33,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 IdempotencyKey = Annotated[
     str | None,
     Header(
+        alias="Idempotency-Key",
         max_length=255,
         description="The same key gives the same batch, however often it is sent: once the first "
         "request has succeeded, others answer 200 with its body and take nothing in.",

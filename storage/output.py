@@ -17,7 +17,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -247,7 +247,7 @@ class Output:
             except FileNotFoundError:
                 return None
 
-    def pieces(self, name: str) -> Iterator[bytes]:
+    def pieces(self, name: str) -> Generator[bytes]:
         """The content of a file of the output, some of it at a time."""
         with self._errors("read"), self._fs.open(self._path(name), "rb") as file:
             while piece := file.read(_PIECE):

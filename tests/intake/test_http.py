@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.location import resolve
-from tests.flows.batches import result
+from tests.flows.batches import picture, result
 from tests.intake.web import Web, body, problem, serving, settings
 from tests.services import S3
 from tests.workers import StartWorker, process_workers
@@ -107,7 +107,14 @@ def test_a_form_to_crops_on_local_disk(on_disk: Web, worker: None, sample: Path)
     assert on_disk.status(queued["batchId"])["project"] == "family"
     assert "not finished" in problem(on_disk.client.get(queued["links"]["manifest"]), 409)
     assert "not finished" in problem(on_disk.client.get(queued["links"]["crops"]), 409)
+    assert "no report yet" in problem(on_disk.client.get(queued["links"]["report"]), 404)
     follow_to_its_crops(on_disk, queued["batchId"])
+    report = Path(on_disk.store, "batches", outputs(on_disk)[0], "report.html")
+    report.write_text("<p>What came of it</p>")
+    page = on_disk.client.get(queued["links"]["report"])
+    assert page.text == report.read_text()
+    assert page.headers["content-type"].startswith("text/html")
+    assert page.headers["content-security-policy"] == "sandbox allow-scripts"
 
 
 def test_a_raw_body_to_crops_on_s3(on_s3: Web, worker: None, sample: Path) -> None:
@@ -128,7 +135,10 @@ def test_a_raw_body_to_crops_on_s3(on_s3: Web, worker: None, sample: Path) -> No
     assert seen["state"] == "completed", seen
     archive = zipfile.ZipFile(io.BytesIO(on_s3.client.get(queued["links"]["crops"]).content))
     assert archive.testzip() is None
-    assert len(archive.namelist()) == seen["progress"]["faces"] > 0
+    faces = result(f"{on_s3.store}/batches/{outputs(on_s3)[0]}").faces
+    assert archive.namelist() == [face["crop"] for face in faces]
+    assert len(faces) == seen["progress"]["faces"] > 0
+    assert all(picture(archive.read(name)).shape == (300, 300, 3) for name in archive.namelist())
 
 
 def test_files_of_a_form_become_a_folder(on_s3: Web, worker: None, sample: Path) -> None:
