@@ -3,11 +3,19 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 compile() {
-  # extras stay in: pip, which asks for hashes, takes a pin without its extra for another package's
+  local lock=$1
+  shift
   uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-    --no-emit-index-url --no-emit-find-links --no-strip-extras "$@" pyproject.toml
+    --no-emit-index-url --no-emit-find-links --no-strip-extras --output-file "$lock" "$@" pyproject.toml
+  # What has an extra is pinned without it, too: where hashes are asked for, pip before 23.3 takes
+  # neither pin for the other, and refuses whichever is missing.
+  awk '/^[^ ]/ { printf "%s", again; again = ""; extra = /\[/ }
+       extra { again = again $0 "\n"; sub(/\[.*\]/, "") }
+       { print }
+       END { printf "%s", again }' "$lock" >"$lock.part"
+  mv "$lock.part" "$lock"
 }
 # the server's parts and every kind of worker's too, so that the image and the quickstart have the same pins
 image=(--extra server --extra docker --extra kubernetes)
-compile --group build "${image[@]}" --output-file requirements.lock
-compile --group dev --extra heic "${image[@]}" --constraint requirements.lock --output-file requirements-dev.lock
+compile requirements.lock --group build "${image[@]}"
+compile requirements-dev.lock --group dev --extra heic "${image[@]}" --constraint requirements.lock

@@ -80,7 +80,7 @@ class _TwoLines(Progress):
     """A name with its bar, and below it the figures, which alone fill a narrow terminal."""
 
     def __init__(self, *, disable: bool) -> None:
-        self.below = "starting Prefect"
+        self.below = "starting"
         super().__init__(
             SpinnerColumn(),
             # what comes from outside is no markup

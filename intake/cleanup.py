@@ -82,7 +82,7 @@ def clean_up(days: float, store: str | None, *, outputs: bool, remove: bool, as_
 
 def _remove(client: SyncPrefectClient, old: list[Old]) -> list[Old]:
     """Removes all but what has been begun to be used meanwhile."""
-    busy = _busy(client)
+    busy = busy_names(client)
     still = [one for one in old if _parts(one.place)[1] not in busy]
     for one in still:
         one.remove()
@@ -90,7 +90,7 @@ def _remove(client: SyncPrefectClient, old: list[Old]) -> list[Old]:
 
 
 def _old(client: SyncPrefectClient, store: str, days: float, *, outputs: bool) -> Iterator[Old]:
-    busy = _busy(client)
+    busy = busy_names(client)
     yield from old_uploads(client, Shelf(store, _UPLOADS), busy, days, time.time())
     if outputs:
         yield from _old_batches(client, Shelf(store, _BATCHES), busy, days)
@@ -149,7 +149,7 @@ def _old_batches(
         yield Old(f"{_BATCHES}/{name}", size, age, "finished", partial(shelf.remove, name))
 
 
-def _busy(client: SyncPrefectClient) -> set[str]:
+def busy_names(client: SyncPrefectClient) -> set[str]:
     """Every name on the way to an archive or output of a batch that has not ended.
 
     They are compared one by one: the same place may be called differently elsewhere.

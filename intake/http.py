@@ -166,9 +166,10 @@ def _run(
             timeout_graceful_shutdown=settings.grace_seconds,
         )
     )
-    # uvicorn raises these again when it has stopped; that would cut off uploads being removed
+    # uvicorn raises these again when it has stopped; by default that would end the process before
+    # the last uploads are removed
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: None)
+        signal.signal(signum, running.handle_exit)
     host, port = bound.getsockname()[:2]
     print(f"facecrop: serving http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
     running.run([bound])

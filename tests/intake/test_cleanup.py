@@ -1,0 +1,513 @@
+"""What is old is shown, and removed only when told to, on a real server and in real storage."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import ArtifactCreate, LogCreate
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.states import (
+    Cancelled,
+    Completed,
+    Crashed,
+    Failed,
+    Paused,
+    Running,
+    Scheduled,
+    Suspended,
+)
+
+from flows.crop_archive import crop_archive
+from intake import cleanup
+from intake.cli import main
+from intake.oldruns import FLOWS
+from storage.location import resolve
+from storage.sweep import Shelf
+from tests.intake.runs import make_batch, make_run, make_shard, put
+from tests.services import S3
+from tests.workers import wait
+
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("deployed")]
+
+Rows = list[dict[str, Any]]
+Sweep = Callable[..., tuple[int, Rows]]
+DAY = 86_400
+
+
+def ago(days: float) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
+
+
+@pytest.fixture
+def client(deployed: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+@pytest.fixture
+def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """Runs the command with --json; gives its exit code and its objects."""
+    monkeypatch.delenv("FACECROP_HTTP_STORE", raising=False)
+
+    def run(*arguments: object) -> tuple[int, Rows]:
+        capsys.readouterr()
+        code = main(["cleanup", "--json", *map(str, arguments)])
+        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def nothing_old(deployed: dict[str, str], sweep: Sweep) -> None:
+    """The server is used by other tests, too; what is old is of the test that runs."""
+    assert sweep("--yes")[0] == 0
+
+
+def there(client: SyncPrefectClient, *runs: FlowRun) -> list[bool]:
+    found = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id for run in runs]))
+    )
+    return [run.id in {one.id for one in found} for run in runs]
+
+
+def counts(rows: Rows) -> dict[str, int]:
+    return {row["runs_of"]: row["count"] for row in rows if "runs_of" in row}
+
+
+def places(rows: Rows) -> dict[str, str]:
+    return {row["place"]: row["why"] for row in rows if "place" in row}
+
+
+# Runs
+
+
+def keep_something_of(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Gives a run an artifact with a key and one without, and a log."""
+    for key in ("batch-summary", None):
+        made = ArtifactCreate(key=key, type="markdown", data="x", flow_run_id=run.id)
+        client.create_artifact(made)
+    line = LogCreate(
+        name="prefect.flow_runs", level=20, message="x", timestamp=ago(40), flow_run_id=run.id
+    )
+    client.create_logs([line])
+
+
+def left_of(client: SyncPrefectClient, run: FlowRun) -> tuple[int, int, int]:
+    """Artifacts, task runs and log lines of a run."""
+    artifacts = client.read_artifacts(
+        artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
+    )
+    tasks = client.read_task_runs(
+        task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]))
+    )
+    logs = client.read_logs(log_filter=LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id])))
+    return len(artifacts), len(tasks), len(logs)
+
+
+def test_runs_go_with_all_that_belongs_to_them_and_only_when_told_to(
+    client: SyncPrefectClient, sweep: Sweep
+) -> None:
+    batch = make_batch(client, Completed(timestamp=ago(40)))
+    shards = [make_shard(client, batch, made(timestamp=ago(40))) for made in (Completed, Cancelled)]
+    others = [
+        make_run(client, f"{flow}/process", Failed(timestamp=ago(40)))
+        for flow in ("retry-failed", "watch-inbox", "notify")
+    ]
+    old = [batch, *shards, *others]
+    for run in old:
+        keep_something_of(client, run)
+    wait(lambda: all(left_of(client, run)[2] == 1 for run in old), 30)
+    assert left_of(client, batch) == (2, 2, 1)
+
+    expected = {
+        "crop-archive": 1,
+        "crop-shard": 2,
+        "retry-failed": 1,
+        "watch-inbox": 1,
+        "notify": 1,
+    }
+    code, rows = sweep()
+    assert (code, counts(rows)) == (0, expected)
+    assert rows[-1] == {"removed": False, "runs": 6, "places": 0, "bytes": 0}
+    assert all(there(client, *old))
+
+    code, rows = sweep("--yes")
+    assert (code, rows[-1]) == (0, {"removed": True, "runs": 6, "places": 0, "bytes": 0})
+    assert not any(there(client, *old))
+    wait(lambda: all(left_of(client, run) == (0, 0, 0) for run in old), 30)
+    assert sweep()[1] == [{"removed": False, "runs": 0, "places": 0, "bytes": 0}]
+
+
+@flow
+def stranger() -> None:
+    """Of somebody else's."""
+
+
+def test_what_is_young_or_not_over_or_not_ours_stays(
+    client: SyncPrefectClient, sweep: Sweep
+) -> None:
+    long_ago = ago(400)
+    unfinished: list[State[Any]] = [
+        Running(timestamp=long_ago),
+        Scheduled(timestamp=long_ago),
+        Suspended(timestamp=long_ago),
+        Paused(timestamp=long_ago),
+    ]
+    kept = [make_batch(client, one) for one in unfinished]
+    kept.append(make_batch(client, Completed(timestamp=ago(29.9))))
+    kept.append(make_batch(client, Crashed(timestamp=ago(1))))
+    kept.append(put(client, client.create_flow_run(stranger), Completed(timestamp=long_ago)))
+
+    # a batch stays with all of its shards as long as one of them is at work
+    half = make_batch(client, Failed(timestamp=long_ago))
+    done = make_shard(client, half, Completed(timestamp=long_ago))
+    works = make_shard(client, half, Running(timestamp=long_ago))
+    whole = make_batch(client, Failed(timestamp=long_ago))
+    its_own = make_shard(client, whole, Crashed(timestamp=long_ago))
+    code, rows = sweep("--yes")
+    assert (code, counts(rows)) == (0, {"crop-archive": 1, "crop-shard": 1})
+    assert there(client, *kept, half, done, works, whole, its_own) == [True] * 10 + [False] * 2
+
+    put(client, works, Completed(timestamp=ago(1)))  # a shard's own age does not count
+    assert sweep("--yes")[1][-1]["runs"] == 3
+    assert there(client, *kept, half, done, works) == [True] * 7 + [False] * 3
+
+
+def test_a_shard_whose_batch_is_gone_goes_by_its_own_age(
+    client: SyncPrefectClient, sweep: Sweep
+) -> None:
+    batch = make_batch(client, Completed(timestamp=ago(40)))
+    shards = [make_shard(client, batch, Completed(timestamp=ago(days))) for days in (40, 1)]
+    client.delete_flow_run(batch.id)  # as somebody may in the UI
+    assert counts(sweep("--yes")[1]) == {"crop-shard": 1}
+    assert there(client, *shards) == [False, True]
+
+
+def test_more_runs_than_a_page_go_and_what_stays_is_passed_over(
+    client: SyncPrefectClient, sweep: Sweep
+) -> None:
+    ended: State[Any] = Failed(timestamp=ago(40))
+    kept = [
+        make_run(client, "crop-archive/process", ended, key=f"inbox-{uuid4().hex}", output="/o")
+        for _ in range(7)
+    ]
+    completed = make_run(
+        client,
+        "crop-archive/process",
+        Completed(timestamp=ago(40)),
+        key=f"inbox-{uuid4().hex}",
+        output="/o",
+    )
+    gone = [make_batch(client, ended) for _ in range(12)]
+    looks = [make_run(client, "watch-inbox/process", ended) for _ in range(101)]
+    expected = {"crop-archive": 13, "watch-inbox": 101}
+    assert counts(sweep()[1]) == expected
+    code, rows = sweep("--yes")
+    assert (code, rows[-1]["runs"]) == (0, 114)
+    # without these the inbox would start their archives again; its output tells of the completed
+    assert all(there(client, *kept))
+    assert not any(there(client, completed, *gone, *looks))
+
+
+def test_how_old_is_old_can_be_said(client: SyncPrefectClient, sweep: Sweep) -> None:
+    runs = [make_batch(client, Completed(timestamp=ago(days))) for days in (2, 6, 8)]
+    assert counts(sweep("--older-than", 7)[1]) == {"crop-archive": 1}
+    sweep("--older-than", 7, "--yes")
+    assert there(client, *runs) == [True, True, False]
+    sweep("--older-than", 0.5, "--yes")
+    assert there(client, *runs) == [False] * 3
+    for days in ("0", "-1", "nan", "soon", "9999"):
+        with pytest.raises(SystemExit) as stopped:
+            main(["cleanup", "--older-than", days])
+        assert stopped.value.code == 2
+
+
+def test_the_flows_are_those_that_are_deployed(client: SyncPrefectClient) -> None:
+    names = {client.read_flow(one.flow_id).name for one in client.read_deployments()}
+    assert set(FLOWS) == {name for name in names if name.split("-")[0] != "sleeping"}
+
+
+# Uploads
+
+
+@pytest.fixture(params=["local", "s3"])
+def store(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> str:
+    if request.param == "local":
+        (tmp_path / "store").mkdir()
+        return str(tmp_path / "store")
+    return f"s3://{s3.bucket}/{uuid4().hex}"
+
+
+def upload(store: str, name: str = "photos.zip", *, days: float = 0) -> str:
+    """An upload as the service leaves it, and its id; only a local one can be made old."""
+    number = uuid4().hex
+    place = resolve(f"{store}/uploads/{number}")
+    place.fs.makedirs(place.path, exist_ok=True)
+    place.fs.pipe_file(f"{place.path}/{name}", b"x" * 1000)
+    if place.is_local:
+        written = time.time() - days * DAY
+        for path in (Path(place.path, name), Path(place.path)):
+            os.utime(path, (written, written))
+    return number
+
+
+def stored(store: str) -> set[str]:
+    place = resolve(store)
+    return {name.removeprefix(f"{place.path}/") for name in place.fs.find(place.path)}
+
+
+def later(client: SyncPrefectClient, store: str, days: float) -> dict[str, str]:
+    """What would go so many days from now, with why; for stores whose clock cannot be set."""
+    found = cleanup.old_uploads(
+        client, Shelf(store, "uploads"), cleanup.busy_names(client), 30, time.time() + days * DAY
+    )
+    return {old.place: old.why for old in found}
+
+
+def test_an_upload_goes_when_its_batch_has_ended_long_ago_or_nobody_made_one_of_it(
+    client: SyncPrefectClient, store: str, sweep: Sweep
+) -> None:
+    orphan, ended, running, retried = (upload(store) for _ in range(4))
+    place = resolve(store)
+    for other in ("uploads/not-an-id", "elsewhere"):
+        place.fs.makedirs(f"{place.path}/{other}", exist_ok=True)
+        place.fs.pipe_file(f"{place.path}/{other}/photos.zip", b"x")
+    place.fs.pipe_file(f"{place.path}/uploads/{'0' * 32}", b"x")  # a file
+    where = f"{store}/uploads"
+    make_batch(client, Failed(), archive=f"{where}/{ended}/photos.zip")
+    make_batch(client, Suspended(), archive=f"{where}/{running}/photos.zip")
+    retry = make_batch(client, Completed(), archive=f"{where}/{retried}/photos.zip")
+    output = retry.parameters["output"]
+    again = make_run(client, "retry-failed/process", Running(), output=output)
+    before = stored(store)
+
+    assert later(client, store, 0.9) == {}
+    assert later(client, store, 1.1) == {f"uploads/{orphan}": "no batch uses it"}
+    why = {f"uploads/{orphan}": "no batch uses it", f"uploads/{ended}": "its batch has ended"}
+    assert later(client, store, 31) == why
+    put(client, again, Completed())
+    assert later(client, store, 31) == {**why, f"uploads/{retried}": "its batch has ended"}
+    assert stored(store) == before
+
+    # what is young is left even then, but for those whose batch has ended before
+    code, rows = sweep("--store", store, "--older-than", 0.00001, "--yes")
+    assert (code, set(places(rows))) == (0, {f"uploads/{one}" for one in (ended, retried)})
+    assert rows[-1]["bytes"] == 2000
+    gone = {f"uploads/{one}/photos.zip" for one in (ended, retried)}
+    assert stored(store) == before - gone
+
+
+def test_an_upload_that_was_cut_off_goes_after_a_day(
+    client: SyncPrefectClient, store: str, sweep: Sweep
+) -> None:
+    number = uuid4().hex
+    place = resolve(f"{store}/uploads/{number}/photos.zip")
+    if not place.is_local:
+        bucket, _, key = place.path.partition("/")
+        begun = place.fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
+        place.fs.call_s3(
+            "upload_part",
+            Bucket=bucket,
+            Key=key,
+            UploadId=begun["UploadId"],
+            PartNumber=1,
+            Body=b"x" * (5 << 20),
+        )
+        assert later(client, store, 0.9) == {}
+        assert later(client, store, 1.1) == {f"uploads/{number}/photos.zip": "cut off"}
+        shelf = Shelf(store, "uploads")
+        for one in cleanup.old_uploads(client, shelf, set(), 30, time.time() + 1.1 * DAY):
+            one.remove()
+        assert (
+            place.fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", [])
+            == []
+        )
+        return
+    for name, days in ((number, 1.1), (uuid4().hex, 0.9)):
+        part = Path(place.path).parents[1] / name / ".photos.zip.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"x" * 700)
+        written = time.time() - days * DAY
+        os.utime(part, (written, written))
+        os.utime(part.parent, (written, written))
+    code, rows = sweep("--store", store, "--yes")
+    assert (code, places(rows)) == (0, {f"uploads/{number}": "no batch uses it"})
+    assert rows[-1] == {"removed": True, "runs": 0, "places": 1, "bytes": 700}
+    (left,) = Path(f"{store}/uploads").iterdir()
+    assert left.name != number
+
+
+def test_links_are_not_followed(client: SyncPrefectClient, sweep: Sweep, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious.jpg").write_bytes(b"x")
+    store = tmp_path / "store"
+    number = upload(str(store), days=9)
+    folder = store / "uploads" / number
+    (folder / "link").symlink_to(outside)
+    (store / "uploads" / uuid4().hex).symlink_to(outside)
+    for path in (folder, outside, outside / "precious.jpg"):
+        os.utime(path, (1, 1))
+    (tmp_path / "named").symlink_to(store)  # whoever names it means what it leads to
+    code, rows = sweep("--store", tmp_path / "named", "--yes")
+    assert (code, set(places(rows))) == (0, {f"uploads/{number}"})
+    assert not folder.exists()
+    assert (outside / "precious.jpg").exists()
+
+    shutil.rmtree(store / "uploads")
+    upload(str(outside), days=9)
+    (store / "uploads").symlink_to(outside / "uploads")
+    assert sweep("--store", store, "--yes") == (
+        1,
+        [{"error": f"{store}/uploads is a link. Name the store that it leads to."}],
+    )
+    assert len(list((outside / "uploads").iterdir())) == 1
+
+
+def test_a_prefix_of_more_objects_than_a_page_goes_and_its_neighbour_stays(s3: S3) -> None:
+    store = f"s3://{s3.bucket}/{uuid4().hex}"
+    place = resolve(f"{store}/uploads")
+    place.fs.pipe({f"{place.path}/a/{number:04}.jpg": b"12345" for number in range(1003)})
+    place.fs.pipe({f"{place.path}/ab/0.jpg": b"x"})
+    shelf = Shelf(store, "uploads")
+    assert shelf.names() == ["a", "ab"]
+    assert shelf.measure("a").bytes == 5 * 1003
+    assert abs(shelf.measure("a").written - time.time()) < 600
+    shelf.remove("a")
+    assert stored(store) == {"uploads/ab/0.jpg"}
+
+
+# Batches
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    (folder / "none.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def old_batch(store: str, archive: Path, days: float = 40) -> str:
+    """A real batch's output in a store, that says it was made so long ago; and its folder."""
+    name = uuid4().hex
+    crop_archive(f"{archive}/", f"{store}/batches/{name}")
+    place = resolve(f"{store}/batches/{name}/batch.json")
+    record = json.loads(place.fs.cat_file(place.path))
+    place.fs.pipe_file(
+        place.path, json.dumps({**record, "created": ago(days).isoformat()}).encode()
+    )
+    return name
+
+
+def test_the_output_of_a_finished_batch_goes_if_that_is_asked_for(
+    client: SyncPrefectClient,
+    store: str,
+    archive: Path,
+    sweep: Sweep,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    old, young, unfinished, busy = (old_batch(store, archive, days) for days in (40, 20, 40, 40))
+    fs, root = resolve(store).fs, resolve(store).path
+    fs.rm_file(f"{root}/batches/{unfinished}/manifest.parquet")
+    make_batch(client, Running(), output=f"s3://the-same-by-another-name/batches/{busy}/")
+    # none of these is a batch's folder
+    fs.makedirs(f"{root}/batches/damaged", exist_ok=True)
+    fs.pipe_file(f"{root}/batches/damaged/batch.json", b"{")
+    fs.pipe_file(f"{root}/batches/damaged/manifest.parquet", b"x")
+    fs.makedirs(f"{root}/batches/other", exist_ok=True)
+    fs.pipe_file(f"{root}/batches/other/batch.json", b'{"created": "2001-01-01"}')
+    fs.pipe_file(f"{root}/batches/loose.txt", b"x")
+    before = stored(store)
+
+    assert places(sweep("--store", store, "--yes")[1]) == {}
+    assert stored(store) == before
+    monkeypatch.setenv("FACECROP_HTTP_STORE", store)
+    code, rows = sweep("--batches")
+    assert (code, places(rows)) == (0, {f"batches/{old}": "finished"})
+    assert rows[-1]["bytes"] > 1000
+    assert stored(store) == before
+    code, rows = sweep("--batches", "--yes")
+    assert (code, places(rows)) == (0, {f"batches/{old}": "finished"})
+    left = {name for name in before if not name.startswith(f"batches/{old}/")}
+    assert stored(store) == left
+    assert young in str(left)
+    assert fs.exists(root)
+
+
+def test_a_batch_stays_while_the_inbox_would_take_its_archive_for_a_new_one(
+    client: SyncPrefectClient, archive: Path, sweep: Sweep, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "store")
+    name = old_batch(store, archive)
+    watching = client.create_deployment(
+        client.create_flow_from_name("watch-inbox"),
+        name=uuid4().hex,
+        parameters={"inbox": str(tmp_path)},
+    )
+    try:
+        assert places(sweep("--store", store, "--batches")[1]) == {}
+        archive.rename(tmp_path.parent / uuid4().hex)
+        assert places(sweep("--store", store, "--batches")[1]) == {f"batches/{name}": "finished"}
+    finally:
+        client.delete_deployment(watching)
+
+
+# The command
+
+
+def test_it_shows_a_table_and_says_how_much_it_is(
+    client: SyncPrefectClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_batch(client, Completed(timestamp=ago(40)))
+    number = upload(str(tmp_path), days=3)
+    capsys.readouterr()
+    assert main(["cleanup", "--store", str(tmp_path)]) == 0
+    heading, runs, place, end = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["what", "how", "much", "age", "why"]
+    assert runs.split() == ["runs", "of", "crop-archive", "1", "over", "30", "days", "old"]
+    assert place.split()[:3] == [f"uploads/{number}", "1.0", "kB"]
+    assert place.endswith("3 days  no batch uses it")
+    assert end == "1 runs and 1 places in the store (1.0 kB) may go; --yes removes them"
+    assert main(["cleanup", "--store", str(tmp_path), "--yes"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "removed 1 runs and 1 places in the store (1.0 kB)"
+    assert main(["cleanup", "--store", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "nothing to remove\n"
+
+
+def test_a_store_that_is_not_there_is_one_line(
+    s3: S3, tmp_path: Path, sweep: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = f"{tmp_path}/absent"
+    code, (row,) = sweep("--store", absent)
+    assert (code, row["error"]) == (
+        1,
+        f"{absent} is no folder. Name the store that holds uploads/.",
+    )
+    code, (row,) = sweep("--store", f"s3://{uuid4().hex}/x")
+    assert code == 1
+    assert "not found; check the spelling" in row["error"]
+    code, (row,) = sweep("--store", f"s3://{s3.bucket}/*")
+    assert (code, "Name an output without them." in row["error"]) == (1, True)
+    assert main(["cleanup", "--batches"]) == 2
+    assert "--store or FACECROP_HTTP_STORE" in capsys.readouterr().err

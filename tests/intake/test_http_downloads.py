@@ -1,0 +1,96 @@
+"""Downloads of a large batch: in little memory, and no longer than somebody wants them."""
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from storage.manifest import FaceRow, MemberRow, Status, encode_part
+from storage.output import Output
+from tests.intake.web import MIB, UPLOAD, Web, body, serving, zip_of
+from tests.workers import look, wait
+
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
+
+CHUNKS, CROPS = 50, 40  # and in each chunk so many crops
+CROP = bytes(range(256)) * 400  # 100 KiB
+
+
+@pytest.fixture
+def web(deployed: dict[str, str], tmp_path: Path) -> Iterator[Web]:
+    with serving(tmp_path, str(tmp_path / "store"), deployed) as service:
+        yield service
+
+
+@pytest.fixture
+def batch(web: Web) -> str:
+    """A batch that no worker has begun, with 200 MiB of crops at its output."""
+    found = str(body(web.client.post(UPLOAD, content=zip_of(b"x")), 201)["batchId"])
+    output = Output(look(UUID(found)).parameters["output"])
+    settings = {"output": {"layout": "files"}}
+    output.claim({"format": 1, "archive": {}, "settings": settings}, "resume")
+    for chunk in range(CHUNKS):
+        names = [f"crops/{chunk}/{number}_0.jpg" for number in range(CROPS)]
+        output.put_crops(dict.fromkeys(names, CROP))
+        rows = [
+            MemberRow(
+                member=chunk * CROPS + number,
+                path=f"{chunk}/{number}.jpg",
+                status=Status.CROPPED,
+                bytes=1,
+                face_rows=[FaceRow(0, 1, 1, 1, 1, None, None, 1, 1, 1, 1, name)],
+            )
+            for number, name in enumerate(names)
+        ]
+        output.put_part(chunk, encode_part(rows))
+    output.finish(CHUNKS * CROPS, CHUNKS)
+    return found
+
+
+def memory(web: Web, name: str) -> int:
+    """Bytes, by proc(5)."""
+    lines = Path(f"/proc/{web.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
+
+
+def open_files(web: Web) -> list[str]:
+    links = Path(f"/proc/{web.process.pid}/fd").iterdir()
+    return [str(link.readlink()) for link in links if link.exists()]
+
+
+def test_a_large_batch_is_sent_in_little_memory(web: Web, batch: str, tmp_path: Path) -> None:
+    before = memory(web, "VmRSS")
+    Path(f"/proc/{web.process.pid}/clear_refs").write_text("5")  # the peak counts from here
+    target = tmp_path / "crops.zip"
+    with (
+        web.client.stream("GET", f"/api/batch/{batch}/crops.zip") as answer,
+        target.open("wb") as file,
+    ):
+        for piece in answer.iter_bytes():
+            file.write(piece)
+    assert memory(web, "VmHWM") - before < 64 * MIB
+    with zipfile.ZipFile(target) as archive:
+        assert len(archive.namelist()) == CHUNKS * CROPS
+        digests = {hashlib.sha256(archive.read(name)).digest() for name in archive.namelist()}
+    assert digests == {hashlib.sha256(CROP).digest()}
+
+
+def test_a_client_that_goes_away_ends_the_work(web: Web, batch: str) -> None:
+    for _ in range(3):
+        with web.client.stream("GET", f"/api/batch/{batch}/crops.zip") as answer:
+            next(answer.iter_bytes())
+            assert any(name.endswith("faces.parquet") for name in open_files(web))
+        wait(lambda: not any(name.endswith("faces.parquet") for name in open_files(web)), 20)
+
+
+def test_a_crop_that_is_gone_cuts_the_download_short(web: Web, batch: str) -> None:
+    output = Path(look(UUID(batch)).parameters["output"])
+    (output / "crops" / f"{CHUNKS - 1}" / "0_0.jpg").unlink()
+    with (
+        pytest.raises(Exception, match="incomplete chunked read"),
+        web.client.stream("GET", f"/api/batch/{batch}/crops.zip") as answer,
+    ):
+        assert sum(map(len, answer.iter_bytes())) == 0
