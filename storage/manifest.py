@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import StorageError
@@ -173,13 +174,13 @@ def decode_part(data: bytes) -> pa.Table:
 
 def failed_members(part: pa.Table) -> dict[int, int]:
     """The members of a part that failed, with their attempts so far."""
-    failed = part.filter(pa.compute.equal(part["status"], Status.FAILED.value))
+    failed = part.filter(pc.equal(part["status"], Status.FAILED.value))
     return dict(zip(failed["member"].to_pylist(), failed["attempts"].to_pylist(), strict=True))
 
 
 def failed_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     """The failed members among the rows of a part or a manifest: FAILED_COLUMNS of each."""
-    failed = rows.filter(pa.compute.equal(rows["status"], Status.FAILED.value))
+    failed = rows.filter(pc.equal(rows["status"], Status.FAILED.value))
     found: list[dict[str, Any]] = failed.select(list(FAILED_COLUMNS)).to_pylist()
     return found
 
@@ -280,7 +281,7 @@ class _Table:
 def _faces_of(part: pa.Table) -> pa.Table:
     """The face rows of a part, each beside its member's index and path."""
     nested = part["face_rows"].combine_chunks()
-    parents = pa.compute.list_parent_indices(nested)
+    parents = pc.list_parent_indices(nested)
     flat = pa.Table.from_struct_array(nested.flatten())
     owners = part.select(["member", "path"]).take(parents)
     columns = [*owners.columns, *(flat[name] for name in flat.column_names)]

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute  # manifest.py calls it as pa.compute, which pyarrow alone does not have
 import pyarrow.parquet as pq
 
 from storage.errors import OutputError

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.manifest import FAILED_COLUMNS, Status, failed_rows
@@ -88,7 +89,7 @@ def read_sample(
         read += rows.num_rows
         if len(failures) < most_failures:
             failures += failed_rows(rows)[: most_failures - len(failures)]
-        images = rows.filter(pa.compute.is_in(rows["status"], value_set=_IMAGES))
+        images = rows.filter(pc.is_in(rows["status"], value_set=_IMAGES))
         counts = np.minimum(images["faces"].to_numpy(), MOST_FACES)
         faces_per_image += np.bincount(counts, minlength=MOST_FACES + 1)
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -27,36 +31,61 @@ def make_run(
     state: State[Any] | None = None,
     *,
     key: str | None = None,
+    days: float | None = None,
     **parameters: Any,
 ) -> FlowRun:
-    """A run of a deployment, FLOW/NAME, put into a state that nobody works in."""
+    """A run of a deployment, FLOW/NAME, in a state that nobody has worked for; see `put`."""
     found = client.read_deployment_by_name(deployment)
     run = client.create_flow_run_from_deployment(
         found.id, parameters=parameters, idempotency_key=key
     )
-    return put(client, run, state)
+    return put(client, run, state, days)
 
 
 def make_batch(
-    client: SyncPrefectClient, state: State[Any] | None = None, **parameters: Any
+    client: SyncPrefectClient,
+    state: State[Any] | None = None,
+    *,
+    key: str | None = None,
+    days: float | None = None,
+    **parameters: Any,
 ) -> FlowRun:
     """A batch's run; its archive and output are nowhere unless they are given."""
     places = {"archive": f"/nowhere/{uuid4().hex}.zip", "output": f"/nowhere/{uuid4().hex}"}
-    return make_run(client, "crop-archive/process", state, **{**places, **parameters})
+    given = {**places, **parameters}
+    return make_run(client, "crop-archive/process", state, key=key, days=days, **given)
 
 
-def make_shard(client: SyncPrefectClient, batch: FlowRun, state: State[Any] | None) -> FlowRun:
+def make_shard(
+    client: SyncPrefectClient, batch: FlowRun, state: State[Any], days: float | None = None
+) -> FlowRun:
     """A shard's run of a batch."""
     parent = client.create_task_run(stand_in, batch.id, dynamic_key=uuid4().hex)
     run = client.create_flow_run(crop_shard, parent_task_run_id=parent.id)
-    return put(client, run, state)
+    return put(client, run, state, days)
 
 
-def put(client: SyncPrefectClient, run: FlowRun, state: State[Any] | None) -> FlowRun:
-    """Puts a run into a state; one that has ended, ended when the state says."""
+def put(
+    client: SyncPrefectClient,
+    run: FlowRun,
+    state: State[Any] | None,
+    days: float | None = None,
+) -> FlowRun:
+    """Puts a run into a state, if need be as of so many days ago."""
     if state is not None:
         client.set_flow_run_state(run.id, state, force=True)
+    if days is not None:
+        _age(run, days)
     return client.read_flow_run(run.id)
+
+
+def _age(run: FlowRun, days: float) -> None:
+    """Has a run have ended so long ago, in the server's database: its API takes nobody's clock."""
+    ended = f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d %H:%M:%S.%f}"
+    change = "update flow_run set end_time = ? where id = ?"
+    with closing(sqlite3.connect(f"{os.environ['PREFECT_HOME']}/prefect.db", timeout=60)) as server:
+        assert server.execute(change, (ended, str(run.id))).rowcount == 1
+        server.commit()
 
 
 def report(client: SyncPrefectClient, run: FlowRun, seen: Snapshot) -> UUID:

@@ -126,10 +126,10 @@ def left_of(client: SyncPrefectClient, run: FlowRun) -> tuple[int, int, int]:
 def test_runs_go_with_all_that_belongs_to_them_and_only_when_told_to(
     client: SyncPrefectClient, sweep: Sweep
 ) -> None:
-    batch = make_batch(client, Completed(timestamp=ago(40)))
-    shards = [make_shard(client, batch, made(timestamp=ago(40))) for made in (Completed, Cancelled)]
+    batch = make_batch(client, Completed(), days=40)
+    shards = [make_shard(client, batch, made, 40) for made in (Completed(), Cancelled())]
     others = [
-        make_run(client, f"{flow}/process", Failed(timestamp=ago(40)))
+        make_run(client, f"{flow}/process", Failed(), days=40)
         for flow in ("retry-failed", "watch-inbox", "notify")
     ]
     old = [batch, *shards, *others]
@@ -165,29 +165,28 @@ def stranger() -> None:
 def test_what_is_young_or_not_over_or_not_ours_stays(
     client: SyncPrefectClient, sweep: Sweep
 ) -> None:
-    long_ago = ago(400)
     unfinished: list[State[Any]] = [
-        Running(timestamp=long_ago),
-        Scheduled(timestamp=long_ago),
-        Suspended(timestamp=long_ago),
-        Paused(timestamp=long_ago),
+        Running(),
+        Scheduled(),
+        Suspended(),
+        Paused(),
     ]
     kept = [make_batch(client, one) for one in unfinished]
-    kept.append(make_batch(client, Completed(timestamp=ago(29.9))))
-    kept.append(make_batch(client, Crashed(timestamp=ago(1))))
-    kept.append(put(client, client.create_flow_run(stranger), Completed(timestamp=long_ago)))
+    kept.append(make_batch(client, Completed(), days=29.9))
+    kept.append(make_batch(client, Crashed(), days=1))
+    kept.append(put(client, client.create_flow_run(stranger), Completed(), days=400))
 
     # a batch stays with all of its shards as long as one of them is at work
-    half = make_batch(client, Failed(timestamp=long_ago))
-    done = make_shard(client, half, Completed(timestamp=long_ago))
-    works = make_shard(client, half, Running(timestamp=long_ago))
-    whole = make_batch(client, Failed(timestamp=long_ago))
-    its_own = make_shard(client, whole, Crashed(timestamp=long_ago))
+    half = make_batch(client, Failed(), days=400)
+    done = make_shard(client, half, Completed(), 400)
+    works = make_shard(client, half, Running())
+    whole = make_batch(client, Failed(), days=400)
+    its_own = make_shard(client, whole, Crashed(), 400)
     code, rows = sweep("--yes")
     assert (code, counts(rows)) == (0, {"crop-archive": 1, "crop-shard": 1})
     assert there(client, *kept, half, done, works, whole, its_own) == [True] * 10 + [False] * 2
 
-    put(client, works, Completed(timestamp=ago(1)))  # a shard's own age does not count
+    put(client, works, Completed(), days=1)  # a shard's own age does not count
     assert sweep("--yes")[1][-1]["runs"] == 3
     assert there(client, *kept, half, done, works) == [True] * 7 + [False] * 3
 
@@ -195,8 +194,8 @@ def test_what_is_young_or_not_over_or_not_ours_stays(
 def test_a_shard_whose_batch_is_gone_goes_by_its_own_age(
     client: SyncPrefectClient, sweep: Sweep
 ) -> None:
-    batch = make_batch(client, Completed(timestamp=ago(40)))
-    shards = [make_shard(client, batch, Completed(timestamp=ago(days))) for days in (40, 1)]
+    batch = make_batch(client, Completed(), days=40)
+    shards = [make_shard(client, batch, Completed(), days) for days in (40, 1)]
     client.delete_flow_run(batch.id)  # as somebody may in the UI
     assert counts(sweep("--yes")[1]) == {"crop-shard": 1}
     assert there(client, *shards) == [False, True]
@@ -205,20 +204,13 @@ def test_a_shard_whose_batch_is_gone_goes_by_its_own_age(
 def test_more_runs_than_a_page_go_and_what_stays_is_passed_over(
     client: SyncPrefectClient, sweep: Sweep
 ) -> None:
-    ended: State[Any] = Failed(timestamp=ago(40))
-    kept = [
-        make_run(client, "crop-archive/process", ended, key=f"inbox-{uuid4().hex}", output="/o")
-        for _ in range(7)
-    ]
-    completed = make_run(
-        client,
-        "crop-archive/process",
-        Completed(timestamp=ago(40)),
-        key=f"inbox-{uuid4().hex}",
-        output="/o",
-    )
-    gone = [make_batch(client, ended) for _ in range(12)]
-    looks = [make_run(client, "watch-inbox/process", ended) for _ in range(101)]
+    def inbox(state: State[Any]) -> FlowRun:
+        return make_batch(client, state, key=f"inbox-{uuid4().hex}", days=40)
+
+    kept = [inbox(Failed()) for _ in range(7)]
+    completed = inbox(Completed())
+    gone = [make_batch(client, Failed(), days=40) for _ in range(12)]
+    looks = [make_run(client, "watch-inbox/process", Failed(), days=40) for _ in range(101)]
     expected = {"crop-archive": 13, "watch-inbox": 101}
     assert counts(sweep()[1]) == expected
     code, rows = sweep("--yes")
@@ -229,7 +221,7 @@ def test_more_runs_than_a_page_go_and_what_stays_is_passed_over(
 
 
 def test_how_old_is_old_can_be_said(client: SyncPrefectClient, sweep: Sweep) -> None:
-    runs = [make_batch(client, Completed(timestamp=ago(days))) for days in (2, 6, 8)]
+    runs = [make_batch(client, Completed(), days=days) for days in (2, 6, 8)]
     assert counts(sweep("--older-than", 7)[1]) == {"crop-archive": 1}
     sweep("--older-than", 7, "--yes")
     assert there(client, *runs) == [True, True, False]
@@ -478,7 +470,7 @@ def test_a_batch_stays_while_the_inbox_would_take_its_archive_for_a_new_one(
 def test_it_shows_a_table_and_says_how_much_it_is(
     client: SyncPrefectClient, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_batch(client, Completed(timestamp=ago(40)))
+    make_batch(client, Completed(), days=40)
     number = upload(str(tmp_path), days=3)
     capsys.readouterr()
     assert main(["cleanup", "--store", str(tmp_path)]) == 0
