@@ -167,7 +167,8 @@ def decode_part(data: bytes) -> pa.Table:
         AccountingError: the bytes are no part.
     """
     try:
-        return pq.read_table(io.BytesIO(data), schema=PART_SCHEMA)
+        # of a Python file object, threads of pyarrow's may still hold a piece when the process ends
+        return pq.read_table(pa.BufferReader(data), schema=PART_SCHEMA)
     except (pa.ArrowException, OSError) as error:
         raise AccountingError(f"A part cannot be read: {error}. Delete it and resume.") from error
 

@@ -49,7 +49,7 @@ def decode_chunks(data: bytes) -> list[Chunk]:
         StorageError: the bytes are no such file.
     """
     try:
-        rows = pq.read_table(io.BytesIO(data), schema=_SCHEMA).to_pylist()
+        rows = pq.read_table(pa.BufferReader(data), schema=_SCHEMA).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise StorageError(
             f"A shard's plan cannot be read: {error}. Run the batch again."

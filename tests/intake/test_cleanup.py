@@ -79,7 +79,7 @@ def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture(autouse=True)
 def nothing_old(deployed: dict[str, str], sweep: Sweep) -> None:
     """The server is used by other tests, too; what is old is of the test that runs."""
-    assert sweep("--yes")[0] == 0
+    assert sweep("--older-than", 0.5, "--yes")[0] == 0
 
 
 def there(client: SyncPrefectClient, *runs: FlowRun) -> list[bool]:
@@ -127,10 +127,16 @@ def test_runs_go_with_all_that_belongs_to_them_and_only_when_told_to(
     client: SyncPrefectClient, sweep: Sweep
 ) -> None:
     batch = make_batch(client, Completed(), days=40)
-    shards = [make_shard(client, batch, made, 40) for made in (Completed(), Cancelled())]
+    ended: list[State[Any]] = [Completed(), Cancelled()]
+    shards = [make_shard(client, batch, one, 40) for one in ended]
+    parameters = {
+        "retry-failed": {"output": "/nowhere"},
+        "watch-inbox": {},
+        "notify": {"batch": str(batch.id)},
+    }
     others = [
-        make_run(client, f"{flow}/process", Failed(), days=40)
-        for flow in ("retry-failed", "watch-inbox", "notify")
+        make_run(client, f"{flow}/process", Failed(), days=40, **given)
+        for flow, given in parameters.items()
     ]
     old = [batch, *shards, *others]
     for run in old:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -36,18 +35,13 @@ from prefect.states import (
 from flows.crop_archive import crop_archive
 from intake.bar import figures
 from intake.cli import main
-from intake.samples import write_sample
 from storage.manifest import Totals
 from tasks.counts import to_rows
 from tasks.progress import Snapshot
 from tasks.settings import CropSettings
-from tests.flows.batches import Result, result
+from tests.flows.batches import result
 from tests.intake.runs import make_batch, make_shard, put, report
 from tests.workers import (
-    StartWorker,
-    family,
-    process_workers,
-    shards_of,
     state,
     states,
     wait,
@@ -430,118 +424,3 @@ def test_only_a_completed_batch_is_retried(client: SyncPrefectClient, ask: Ask) 
     code, out, err = ask("retry", run.id)
     assert (code, out) == (1, "")
     assert err.startswith(f"facecrop: {run.name} is not completed; ")
-
-
-# With workers
-
-MEMBERS = 800
-SETTINGS = ["--chunk-members", "10", "--run-shard-members", "50", "--run-threads", "1"]
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("large") / "large.zip"
-    write_sample(path, MEMBERS)
-    return path
-
-
-@pytest.fixture(scope="module")
-def expected(deployed: dict[str, str], large: Path) -> Result:
-    """What a batch of it leaves where one run does it all."""
-    output = large.parent / "local"
-    settings = {"chunk": {"members": 10}, "run": {"shard_members": 50, "threads": 1}}
-    crop(large, output, CropSettings.model_validate(settings))
-    return result(str(output))
-
-
-@pytest.fixture
-def start_worker(deployed: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
-    with process_workers(deployed, tmp_path) as start:
-        yield start
-
-
-def submit(ask: Ask, archive: Path, output: Path) -> UUID:
-    where = ["--output", output, "--deployment", "crop-archive/process"]
-    code, text, _ = ask("submit", archive, *where, *SETTINGS, "--json")
-    assert code == 0
-    return UUID(json.loads(text)["id"])
-
-
-def in_the_middle(ask: Ask, batch: UUID) -> None:
-    """Waits until a part of a batch is done, and a shard of it is at work elsewhere."""
-
-    def reached() -> bool:
-        seen = json.loads(ask("status", batch, "--json")[1])
-        assert seen["state"] in ("queued", "running"), seen
-        return seen["members"] > 50 and any(
-            shard.state_name == "Running" for shard in shards_of(batch)
-        )
-
-    wait(reached)
-
-
-@slow
-def test_a_batch_is_paused_in_the_middle_resumed_and_its_failures_retried(
-    start_worker: StartWorker, large: Path, expected: Result, ask: Ask, tmp_path: Path
-) -> None:
-    workers = [start_worker("one"), start_worker("other")]
-    output = tmp_path / "out"
-    batch = submit(ask, large, output)
-    in_the_middle(ask, batch)
-    assert ask("pause", batch)[0] == 0
-    paused = time.monotonic()
-    # the workers' own processes are left, and nothing that they have started
-    wait(lambda: all(family(worker.pid) == [worker.pid] for worker in workers), 30)
-    print(f"left its workers after {time.monotonic() - paused:.1f} s")
-    assert time.monotonic() - paused < 20
-    assert all(worker.poll() is None for worker in workers)
-    assert state(batch).name == "Suspended"
-    wait(lambda: {shard.state_name for shard in shards_of(batch)} <= {"Cancelled", "Completed"}, 20)
-    before = json.loads(ask("status", batch, "--json")[1])
-    time.sleep(10)
-    after = json.loads(ask("status", batch, "--json")[1])
-    assert before == after
-    assert (after["state"], after["images_per_second"], after["seconds_left"]) == (
-        "paused",
-        0,
-        None,
-    )
-    assert not (output / "manifest.parquet").exists()
-
-    assert ask("resume", batch)[0] == 0
-    code, text, _ = ask("status", batch, "--watch")
-    assert code == 3
-    assert text.startswith(f"{large}: ")
-    assert states(batch).count("Running") == 2
-    assert result(str(output)) == expected
-
-    code, text, _ = ask("retry", batch, "--watch")
-    assert code == 3  # what is damaged stays so
-    started, line, *_ = text.splitlines()
-    assert line.startswith(f"{large}: ")
-    assert state(UUID(started.partition(":")[0])).is_completed()
-    attempts = Counter(row["attempts"] for row in result(str(output)).manifest)
-    failed = sum(row["status"] == "failed" for row in expected.manifest)
-    assert attempts == {1: MEMBERS - failed, 2: failed}
-
-
-@slow
-def test_a_batch_is_cancelled_in_the_middle_and_goes_on_when_it_is_submitted_again(
-    start_worker: StartWorker, large: Path, expected: Result, ask: Ask, tmp_path: Path
-) -> None:
-    workers = [start_worker("one"), start_worker("other")]
-    output = tmp_path / "out"
-    batch = submit(ask, large, output)
-    in_the_middle(ask, batch)
-    code, text, _ = ask("cancel", batch)
-    assert (code, text.rpartition(": ")[2]) == (0, "cancelling\n")
-    code, _, err = ask("status", batch, "--watch")
-    assert code == 1
-    assert err.startswith("facecrop: cancelled: ")
-    wait(lambda: {shard.state_name for shard in shards_of(batch)} <= {"Cancelled", "Completed"})
-    wait(lambda: all(family(worker.pid) == [worker.pid] for worker in workers), 30)
-    assert not (output / "manifest.parquet").exists()
-
-    again = submit(ask, large, output)
-    assert ask("status", again, "--watch")[0] == 3
-    assert result(str(output)) == expected
