@@ -19,12 +19,13 @@ from intake.oldruns import batches, old_runs, unfinished, watched_inboxes
 from intake.queues import console
 from intake.render import table
 from intake.status import ROWS_SHOWN, asked, patience
+from intake.uploads import UPLOADS
 from storage.errors import ArchiveError, OutputError
 from storage.location import probe, resolve
 from storage.output import MANIFEST, Output
 from storage.sweep import Shelf
 
-_UPLOADS, _BATCHES = "uploads", "batches"  # in the store; see intake/service.py
+_BATCHES = "batches"  # below the store, as uploads are
 _DAY = 86_400.0  # seconds
 _UPLOAD = re.compile(r"[0-9a-f]{32}")
 
@@ -91,7 +92,7 @@ def _remove(client: SyncPrefectClient, old: list[Old]) -> list[Old]:
 
 def _old(client: SyncPrefectClient, store: str, days: float, *, outputs: bool) -> Iterator[Old]:
     busy = busy_names(client)
-    yield from old_uploads(client, Shelf(store, _UPLOADS), busy, days, time.time())
+    yield from old_uploads(client, Shelf(store, UPLOADS), busy, days, time.time())
     if outputs:
         yield from _old_batches(client, Shelf(store, _BATCHES), busy, days)
 
@@ -116,12 +117,12 @@ def old_uploads(
         age = (now - contents.written) / _DAY
         if age > (days if name in known else 1):
             why = "its batch has ended" if name in known else "no batch uses it"
-            yield Old(f"{_UPLOADS}/{name}", contents.bytes, age, why, partial(shelf.remove, name))
+            yield Old(f"{UPLOADS}/{name}", contents.bytes, age, why, partial(shelf.remove, name))
     try:
         for one in shelf.cut_off():
             age = (now - one.begun) / _DAY
             if age > 1 and _UPLOAD.fullmatch(_parts(one.name)[0]):
-                yield Old(f"{_UPLOADS}/{one.name}", None, age, "cut off", partial(shelf.abort, one))
+                yield Old(f"{UPLOADS}/{one.name}", None, age, "cut off", partial(shelf.abort, one))
     except OutputError as error:  # not every S3-compatible store lists them, nor lets everybody
         complain(f"{error}; they are left out")
 
@@ -166,7 +167,9 @@ def _used(client: SyncPrefectClient, busy: set[str]) -> set[str]:
     """The uploads that batches were made of; those whose batch is being retried become busy."""
     used: set[str] = set()
     for run in batches(client):
-        names = {part for part in _parts(str(run.parameters.get("archive"))) if _UPLOAD.match(part)}
+        names = {
+            part for part in _parts(str(run.parameters.get("archive"))) if _UPLOAD.fullmatch(part)
+        }
         used |= names
         if _parts(str(run.parameters.get("output")))[-1] in busy:
             busy |= names

@@ -1,4 +1,4 @@
-"""What is told of one batch, and done to it, on a real Prefect server, with real workers."""
+"""What is told of one batch, and done to it, on a real Prefect server."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from prefect.states import (
     Cancelling,
     Completed,
     Failed,
+    Pending,
     Running,
     Scheduled,
     Suspended,
@@ -41,11 +43,7 @@ from tasks.progress import Snapshot
 from tasks.settings import CropSettings
 from tests.flows.batches import result
 from tests.intake.runs import make_batch, make_shard, put, report
-from tests.workers import (
-    state,
-    states,
-    wait,
-)
+from tests.workers import state, states, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.usefixtures("deployed")]
 slow = pytest.mark.slow
@@ -406,6 +404,17 @@ def test_a_batch_that_is_being_cancelled_is_not_paused(client: SyncPrefectClient
     code, _, err = ask("pause", run.id)
     assert (code, state(run.id).name) == (1, "Cancelling")
     assert err == f"facecrop: {run.name} is being cancelled, so it cannot be paused\n"
+
+
+def test_a_batch_that_a_worker_is_taking_is_paused_when_it_has_it(
+    client: SyncPrefectClient, ask: Ask
+) -> None:
+    run = make_batch(client, Pending())
+    taking = threading.Timer(2, put, (client, run, Pending(name="Submitting")))
+    taking.start()
+    assert ask("pause", run.id)[0] == 0
+    taking.join()
+    assert states(run.id) == ["Scheduled", "Pending", "Submitting", "Suspended"]
 
 
 def test_a_batch_that_no_worker_runs_is_left_alone(client: SyncPrefectClient, ask: Ask) -> None:
