@@ -10,12 +10,14 @@ takes them within seconds; what they had in hand is done again, which chunks all
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import anyio.abc
 import httpx
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.exceptions import Pause
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
@@ -42,6 +44,18 @@ class FacecropWorker(ProcessWorker):
             with anyio.move_on_after(_GIVE_BACK_SECONDS, shield=True):
                 await self._give_back(flow_run)
             raise
+
+    # Suspended at the very moment that it is taken, a run would end Prefect's own worker.
+
+    async def _propose_pending_state(self, flow_run: FlowRun) -> bool:
+        try:
+            return await super()._propose_pending_state(flow_run)
+        except Pause:
+            return False
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        with suppress(Pause):
+            await super()._propose_submitting_state(flow_run)
 
     async def _give_back(self, flow_run: FlowRun) -> None:
         logger = self.get_flow_run_logger(flow_run)

@@ -244,14 +244,16 @@ class _Fleet:
             self._scheduled.add(found.id)
         else:
             self._scheduled.discard(found.id)
-        if not state.is_final():
+        if not (state.is_final() or state.is_cancelling()):
             return
         if state.is_completed():
             del self.runs[found.id]
             # whatever its last report was, it has done all of its shard
             done = replace(run.done, members=run.shard.members)
             self._batch.progress.finish_elsewhere(run.worker, done)
-        elif state.is_cancelled():  # alone, or with a batch that goes on now: no failure of its own
+        # Alone, or with a batch that goes on now: no failure of its own. One that was cancelled
+        # while it was being started stays Cancelling for minutes.
+        elif state.is_cancelled() or state.is_cancelling():
             self._start(run.shard, run.attempt)
             del self.runs[found.id]
         elif run.attempt < ATTEMPTS:
@@ -285,7 +287,7 @@ class _Fleet:
                 timeout=0,
             )
             assert isinstance(run, FlowRun)
-            if run.state is None or not run.state.is_final():
+            if run.state is None or not (run.state.is_final() or run.state.is_cancelling()):
                 self.runs[run.id] = _Run(shard, attempt)
                 self._scheduled.add(run.id)
                 return
