@@ -21,4 +21,5 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql
 if docker info >/dev/null 2>&1; then why="a matter of minutes"; else why="no Docker engine answers"; fi
 echo "Left out, $why: bash infra/test.sh --containers" >&2
 # most of the service tests wait most of the time
-.venv/bin/pytest -m "not container" -n "${FACECROP_TEST_PROCESSES:-2}" --dist loadfile "$@"
+.venv/bin/pytest -m "not container" -n "${FACECROP_TEST_PROCESSES:-2}" \
+  --dist loadfile --no-loadscope-reorder "$@"

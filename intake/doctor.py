@@ -32,6 +32,7 @@ from rich.text import Text
 
 from intake.exits import DONE, FAILED, mask
 from intake.queues import (
+    ANSWER_SECONDS,
     PAGE,
     POOL_PREFIX,
     ServerError,
@@ -99,7 +100,7 @@ def examine(output: str | None, *, as_json: bool) -> int:
 
 def _checks(output: str | None) -> Iterator[Check]:
     try:
-        with server() as client:
+        with server(ANSWER_SECONDS) as client:
             yield from _server_checks(client)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is one bad line
         yield Check("Prefect server", "bad", explain_server(error))

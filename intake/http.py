@@ -27,7 +27,7 @@ from intake.exits import DONE, FAILED, WRONG_USE, complain
 from intake.keys import ApiKeys, read_keys
 from intake.metrics import Measured
 from intake.problems import MEDIA_TYPE, add_handlers
-from intake.queues import ServerError, server
+from intake.queues import ANSWER_SECONDS, ServerError, server
 from intake.service import ServiceError, ServiceSettings, is_loopback, read_settings
 from intake.serving import Caller, Service, ServiceOf
 
@@ -133,7 +133,11 @@ def serve(host: str, port: int) -> int:
         complain(f"cannot listen on {host}, port {port}: {error.strerror}; choose another")
         return FAILED
     try:
-        with bound, server() as client, temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}):
+        with (
+            bound,
+            server(ANSWER_SECONDS) as client,
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: _RETRIES}),
+        ):
             _run(settings, keys, client, bound)
     except ServerError as error:
         complain(str(error))

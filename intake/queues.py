@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 POOL_PREFIX = "facecrop-"
 PAGE = 200  # rows: the most that the server hands out at a time
-_ANSWER_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
+_PATIENCE_SECONDS = 60.0  # a person would rather wait for a busy server than ask again
 _WIDE = 250  # columns, where no terminal says how many it has
 
 
@@ -96,16 +97,20 @@ def api_url() -> str:
 
 
 @contextmanager
-def server() -> Iterator[SyncPrefectClient]:
-    """The Prefect server of PREFECT_API_URL, asked once and not for long.
+def server(patience: float = _PATIENCE_SECONDS) -> Iterator[SyncPrefectClient]:
+    """The Prefect server of PREFECT_API_URL, asked once.
+
+    Args:
+        patience: seconds that a server which is there may take to answer.
 
     Raises:
         ServerError: PREFECT_API_URL is not set, so that Prefect would start a server of its own.
     """
     api_url()
+    timeout = httpx.Timeout(patience, connect=ANSWER_SECONDS)
     with (
         temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
-        get_client(httpx_settings={"timeout": _ANSWER_SECONDS}, sync_client=True) as client,
+        get_client(httpx_settings={"timeout": timeout}, sync_client=True) as client,
     ):
         yield client
 
@@ -128,6 +133,8 @@ def explain_server(error: Exception) -> str:
                 "set PREFECT_API_AUTH_STRING (or PREFECT_API_KEY) to what it asks for"
             )
         return f"the Prefect server at {url} answers {status}; see its log"
+    if isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.PoolTimeout):
+        return f"the Prefect server at {url} is too busy to answer in time; try again"
     if isinstance(error, httpx.TransportError | httpx.InvalidURL):
         return f"no Prefect server answers at {url}; start it, or correct PREFECT_API_URL"
     return mask(f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -95,11 +95,13 @@ class Upload:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if self._writing is not None and not self._writing.cancel():
-            self._writing.exception()  # something else went wrong as well, and is told of
+        writing = self._writing
+        if writing is not None and not writing.cancel() and not writing.cancelled():
+            writing.exception()  # something else went wrong as well, and is told of
         if not self._kept:
-            # shielded: the service may be stopping, and waits for its threads, not for its tasks
-            await asyncio.shield(asyncio.to_thread(self.remove))
+            # Handed to a thread at once, and shielded: a service that stops waits for its threads,
+            # while a task that is cancelled before its first step never takes it.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self.remove))
 
     async def begin(self, name: str) -> None:
         """Begins a file; the one before must be ended."""

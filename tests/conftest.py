@@ -11,6 +11,12 @@ from tests.services import S3, seaweedfs
 SAMPLE_MEMBERS = 100
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the files with slow tests first: at the end no process is to wait for another's."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """A real S3-compatible server; the environment points at it for the rest of the session."""

@@ -14,8 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
 from prefect.deployments import run_deployment
 
 from tasks.priority import queue_name
@@ -26,7 +31,11 @@ StartWorker = Callable[[str], Worker]
 
 @contextmanager
 def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[StartWorker]:
-    """Gives what starts a worker by a name, with its log in a folder; ends all that it started."""
+    """Gives what starts a worker by a name, with its log in a folder; ends all that it started.
+
+    Runs that other tests have left undone are removed first: a worker would take them.
+    """
+    _remove_unended_runs()
     started: list[Worker] = []
 
     def start(name: str) -> Worker:
@@ -54,6 +63,15 @@ def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[St
             except subprocess.TimeoutExpired:
                 os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
+
+
+def _remove_unended_runs() -> None:
+    undone = FlowRunFilterStateType(any_=[one for one in StateType if one not in TERMINAL_STATES])
+    wanted = FlowRunFilter(state=FlowRunFilterState(type=undone))
+    with get_client(sync_client=True) as client:
+        while runs := client.read_flow_runs(flow_run_filter=wanted):
+            for run in runs:
+                client.delete_flow_run(run.id)
 
 
 def kill(worker: Worker) -> None:
@@ -126,6 +144,23 @@ def shards_of(run: UUID) -> list[FlowRun]:
 def taken_by(run: FlowRun) -> str:
     """The name of the worker that took a run."""
     return str(run.labels.get("prefect.worker.name"))
+
+
+def wait_for_end(run: UUID, seconds: float = 240) -> None:
+    """Waits until a batch's run has ended. One that has crashed is soon scheduled again.
+
+    Raises:
+        AssertionError: it has not in time; the message tells how it and its shards are.
+    """
+    until = time.monotonic() + seconds
+    while not (now := state(run)).is_final() or now.is_crashed():
+        if time.monotonic() > until:
+            with get_client(sync_client=True) as client:
+                found = client.read_flow_run_states(run)
+            told = [f"{one.timestamp:%H:%M:%S} {one.name}: {one.message}" for one in found]
+            told += [f"shard: {one.name}: {one.state!r}" for one in shards_of(run)]
+            raise AssertionError("\n".join(["It has not ended.", *told]))
+        time.sleep(0.5)
 
 
 def wait(what: Callable[[], bool], seconds: float = 240) -> None:

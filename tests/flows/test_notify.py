@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 
 from deployments.__main__ import main as apply_deployments
 from intake.samples import write_sample
 from storage.errors import TransientError
 from tasks.notify import URL_BLOCK, NotifyError, post
-from tests.workers import process_workers, state, submit, wait
+from tests.workers import process_workers, submit, wait, wait_for_end
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 SECRET = "known to two"
@@ -72,13 +73,17 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def registered(prefect: dict[str, str], receiver: Receiver) -> Receiver:
+def registered(prefect: dict[str, str], receiver: Receiver) -> Iterator[Receiver]:
+    """With the automation on the server, which would go on to tell of other tests' batches."""
     os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FACECROP_WEBHOOK_URL", receiver.url)
         patch.setenv("FACECROP_WEBHOOK_SECRET", SECRET)
         assert apply_deployments() == 0
-    return receiver
+    yield receiver
+    with get_client(sync_client=True) as client:
+        (automation,) = client.read_automations_by_name("facecrop: tell of an ended batch")
+        client.delete_automation(automation.id)
 
 
 @pytest.fixture
@@ -96,7 +101,8 @@ def test_a_batch_that_is_done_and_one_that_failed_are_told_of(
         start_worker("only")
         done = submit(str(tmp_path / "sample.zip"), str(tmp_path / "out"), {})
         failed = submit(str(tmp_path / "absent.zip"), str(tmp_path / "none"), {})
-        wait(lambda: state(done.id).is_final() and state(failed.id).is_final())
+        wait_for_end(done.id)
+        wait_for_end(failed.id)
         wait(lambda: len(applied.got) == 2)
     told = {one["batchId"]: one for one in applied.verified()}
     assert told[str(done.id)]["event"] == "batch.completed"

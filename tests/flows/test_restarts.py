@@ -24,6 +24,7 @@ from tests.workers import (
     submit,
     taken_by,
     wait,
+    wait_for_end,
 )
 
 MEMBERS = 2_000
@@ -63,7 +64,7 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
         stack.postgres.restart()
         assert not files.exists(f"{output}/manifest.parquet"), "too late to show anything"
 
-        wait(lambda: state(run.id).is_final(), 500)
+        wait_for_end(run.id, 500)
         assert state(run.id).is_completed(), state(run.id)
         assert states(run.id).count("Crashed") == 1
         assert {shard.state_name for shard in shards_of(run.id)} <= {"Completed", "Cancelled"}

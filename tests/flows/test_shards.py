@@ -27,6 +27,7 @@ from tests.workers import (
     submit,
     taken_by,
     wait,
+    wait_for_end,
 )
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -69,7 +70,7 @@ def test_two_workers_leave_what_one_run_leaves(
     start_worker("first")
     start_worker("second")
     run = submit_batch(archive, tmp_path / "out", priority=2)
-    wait(lambda: state(run.id).is_final())
+    wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
     shards = shards_of(run.id)
@@ -84,7 +85,7 @@ def test_one_worker_alone_cannot_lock_itself_out(
 ) -> None:
     start_worker("only")
     run = submit_batch(archive, tmp_path / "out")
-    wait(lambda: state(run.id).is_final())
+    wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
 
@@ -97,7 +98,7 @@ def test_cancelling_a_batch_cancels_its_shards(
     wait(lambda: len(shards_of(run.id)) > 0)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
-    wait(lambda: state(run.id).is_final())
+    wait_for_end(run.id)
     assert state(run.id).is_cancelled()
     wait(lambda: {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"})
     assert not (tmp_path / "out" / "manifest.parquet").exists()
@@ -113,7 +114,7 @@ def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
     dies = start_worker("dies")
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
     kill(dies)
-    wait(lambda: state(run.id).is_final(), 400)
+    wait_for_end(run.id, 400)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
     (crashed,) = (shard for shard in shards_of(run.id) if shard.state_name == "Crashed")
@@ -136,7 +137,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_run_back(
     assert all(
         taken_by(shard) != name for shard in shards_of(run.id) if shard.state_name == "Running"
     )
-    wait(lambda: state(run.id).is_final())
+    wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     assert states(run.id).count("Running") == 2
     assert result(str(tmp_path / "out")) == expected

@@ -1,6 +1,7 @@
 """A batch at work is paused, resumed, cancelled and retried by commands, with real workers."""
 
 import json
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ from tests.workers import Worker, family, process_workers, shards_of, state, sta
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
-MEMBERS = 1200
+MEMBERS = 2000
 # two shards: the batch's own run crops one, and leaves the other to the other worker
-SETTINGS = ["--chunk-members", "10", "--run-shard-members", "600", "--run-threads", "1"]
+SETTINGS = ["--chunk-members", "10", "--run-shard-members", "1000", "--run-threads", "1"]
 
 Ask = Callable[..., tuple[int, str]]
 
@@ -32,7 +33,9 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
     def run(*arguments: object) -> tuple[int, str]:
         capsys.readouterr()
         code = main([str(argument) for argument in arguments])
-        return code, capsys.readouterr().out
+        said = capsys.readouterr()
+        sys.stderr.write(said.err)  # for whoever reads why a test failed
+        return code, said.out
 
     return run
 
