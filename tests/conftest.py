@@ -7,6 +7,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from benchmarks.server import prefect_server
 from intake.samples import write_sample
 from tests.services import S3, seaweedfs
+from tests.stack import database
 
 SAMPLE_MEMBERS = 100
 
@@ -31,8 +32,15 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[dict[str, str]]:
-    """A real Prefect server that this process uses; gives what others need to use it, too."""
-    with prefect_server() as server:
+    """A real Prefect server that this process uses; gives what others need to use it, too.
+
+    On PostgreSQL: what Prefect takes by itself, SQLite, refuses a write now and then when workers,
+    runs and automations all write at once.
+    """
+    with (
+        database() as url,
+        prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as server,
+    ):
         environment = {"PREFECT_API_URL": server.url}
         with temporary_settings({PREFECT_API_URL: server.url}):
             yield environment

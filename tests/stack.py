@@ -115,13 +115,24 @@ class Stack:
 
 
 @contextmanager
+def database() -> Iterator[str]:
+    """Runs PostgreSQL alone, and ends it; gives the URL that a Prefect server takes."""
+    (port,) = free_ports(1)
+    with _open_folder() as folder:
+        postgres = _postgres(folder / "postgres", port)
+        try:
+            postgres.start()
+            yield _database_url(port)
+        finally:
+            postgres.kill()
+
+
+@contextmanager
 def prefect_stack() -> Iterator[Stack]:
     """Runs all of it in a temporary folder, and ends it."""
     postgres_port, redis_port, api_port = free_ports(3)
     with ExitStack() as stack:
-        # not pytest's folders, which only root may enter
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        folder.chmod(0o755)
+        folder = stack.enter_context(_open_folder())
         postgres = _postgres(folder / "postgres", postgres_port)
         redis_server = _redis(folder / "redis", redis_port)
         url = f"http://127.0.0.1:{api_port}/api"
@@ -149,6 +160,19 @@ def prefect_stack() -> Iterator[Stack]:
             yield Stack(postgres, redis_server, server, services, {"PREFECT_API_URL": url})
         finally:
             drain()
+
+
+@contextmanager
+def _open_folder() -> Iterator[Path]:
+    """Not one of pytest's folders, which only root may enter."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
+def _database_url(port: int) -> str:
+    return f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
 
 
 def _postgres(folder: Path, port: int) -> Daemon:
@@ -206,8 +230,7 @@ def _server_environment(folder: Path, postgres_port: int, redis_port: int) -> di
     store = f"redis://127.0.0.1:{redis_port}"
     return {
         "PREFECT_HOME": str(folder / "home"),
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://prefect@127.0.0.1:"
-        f"{postgres_port}/postgres",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": _database_url(postgres_port),
         "PREFECT_REDIS_MESSAGING_URL": f"{store}/0",
         "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
         "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
