@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from benchmarks.server import prefect_server
 from intake.samples import write_sample
 from tests.services import S3, seaweedfs
-from tests.stack import database
+from tests.stack import DATABASE, database
 
 SAMPLE_MEMBERS = 100
 
@@ -41,6 +42,7 @@ def prefect() -> Iterator[dict[str, str]]:
         database() as url,
         prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as server,
     ):
+        os.environ[DATABASE] = url
         environment = {"PREFECT_API_URL": server.url}
         with temporary_settings({PREFECT_API_URL: server.url}):
             yield environment

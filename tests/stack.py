@@ -27,6 +27,9 @@ import redis
 from benchmarks.server import drain
 from tests.services import free_ports
 
+DATABASE = "TESTS_DATABASE_URL"
+"""The variable that says where the tests' own Prefect server has its rows."""
+
 _START_SECONDS = 120
 _STOP_SECONDS = 30
 _POSTGRES_USER = "postgres"  # initdb and postgres refuse to run as root

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextvars import copy_context
 from pathlib import Path
 
 import fsspec
@@ -53,7 +54,8 @@ def test_no_more_chunks_are_in_hand_than_there_are_slots(
             while not done.wait(0.02):
                 taken.append(own.read_global_concurrency_limit_by_name(STORE).active_slots)
 
-    watcher = threading.Thread(target=watch)
+    # where the server is, Prefect knows by context
+    watcher = threading.Thread(target=copy_context().run, args=(watch,))
     watcher.start()
     try:
         limited = crop_archive(archive, output, SETTINGS)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import sqlite3
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg  # type: ignore[import-untyped]
 from prefect import task
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from flows.crop_shard import crop_shard
 from tasks.counts import COUNTS_KEY, to_rows
 from tasks.progress import Snapshot
+from tests.stack import DATABASE
 
 
 @task
@@ -81,11 +82,16 @@ def put(
 
 def _age(run: FlowRun, days: float) -> None:
     """Has a run have ended so long ago, in the server's database: its API takes nobody's clock."""
-    ended = f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%d %H:%M:%S.%f}"
-    change = "update flow_run set end_time = ? where id = ?"
-    with closing(sqlite3.connect(f"{os.environ['PREFECT_HOME']}/prefect.db", timeout=60)) as server:
-        assert server.execute(change, (ended, str(run.id))).rowcount == 1
-        server.commit()
+    asyncio.run(_end(run.id, datetime.now(UTC) - timedelta(days=days)))
+
+
+async def _end(run: UUID, when: datetime) -> None:
+    server = await asyncpg.connect(os.environ[DATABASE].replace("+asyncpg", ""))
+    try:
+        change = "UPDATE flow_run SET end_time = $1 WHERE id = $2"
+        assert await server.execute(change, when, run) == "UPDATE 1"
+    finally:
+        await server.close()
 
 
 def report(client: SyncPrefectClient, run: FlowRun, seen: Snapshot) -> UUID:
