@@ -23,11 +23,12 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
+from storage.errors import StorageError, TransientError
 from storage.location import resolve
 from storage.manifest import Totals
 from storage.output import Output
 from tasks.counts import read_snapshots
-from tasks.naming import PROJECT_TAG, project_of
+from tasks.naming import PROJECT_TAG, name_batch, project_of
 from tasks.priority import queue_name
 from tasks.settings import CropSettings
 from tasks.summary import Summary
@@ -135,6 +136,7 @@ def submit(
             "settings": settings.model_dump(mode="json"),
             "priority": priority,
         },
+        name=name_batch(archive, project, priority if found.work_pool_name else 5),
         state=Scheduled(),
         tags=[PROJECT_TAG + project] if project else [],
         idempotency_key=key,
@@ -183,9 +185,11 @@ def count_by_state(client: SyncPrefectClient) -> dict[str, int]:
 def status(client: SyncPrefectClient, batch: UUID) -> Status:
     """How far a batch is; of a completed one the figures are those of its manifest.
 
+    Where the manifest cannot be read from here, they are those that the run left at its end.
+
     Raises:
         UnknownBatchError: the server has no such batch.
-        StorageError, TransientError: a completed batch's output cannot be read from here.
+        StorageError, TransientError: neither is there.
     """
     run = find(client, batch)
     state = _state(run.state)
@@ -193,8 +197,12 @@ def status(client: SyncPrefectClient, batch: UUID) -> Status:
     counts = snapshot.counts if snapshot else Totals()
     total = snapshot.total if snapshot else None
     if state == "completed":
-        # what was driven again since counts as well
-        counts = Output(run.parameters["output"]).totals()
+        try:
+            # what was driven again since counts as well
+            counts = Output(run.parameters["output"]).totals()
+        except (StorageError, TransientError):
+            if snapshot is None:
+                raise
         total = counts.members
     running = snapshot if snapshot and state == "running" else None
     return Status(

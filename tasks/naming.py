@@ -25,14 +25,15 @@ def project_of(tags: list[str]) -> str:
 
 
 def batch_name() -> str:
-    """The current batch's name: `photos.zip · school · priority 2`."""
+    """The current batch's name."""
     given: dict[str, Any] = flow_run.get_parameters()
-    priority = given.get("priority", 5)
-    parts = (
-        base_name(str(given["archive"])),
-        project_of(flow_run.get_tags()),
-        f"priority {priority}" if given.get("work_pool") and priority != 5 else "",
-    )
+    priority = given.get("priority", 5) if given.get("work_pool") else 5
+    return name_batch(str(given["archive"]), project_of(flow_run.get_tags()), priority)
+
+
+def name_batch(archive: str, project: str, priority: int) -> str:
+    """A batch's name: `photos.zip · school · priority 2`, without what is as usual."""
+    parts = (base_name(archive), project, f"priority {priority}" if priority != 5 else "")
     return " · ".join(filter(None, parts))
 
 

@@ -165,6 +165,16 @@ def test_each_state_has_its_word_and_its_exit_code(
     assert "  failed    crc_mismatch 3" in lines
 
 
+def test_of_an_output_that_cannot_be_read_from_here_the_runs_own_figures_are_told(
+    client: SyncPrefectClient, ask: Ask
+) -> None:
+    run = make_batch(client, Completed())
+    report(client, run, HALF)
+    code, text, _ = ask("status", run.id)
+    assert code == 3
+    assert text.splitlines()[1].strip() == "412/412 images  398 faces  3 failed"
+
+
 def test_the_bar_shows_what_the_status_and_the_run_itself_show(
     client: SyncPrefectClient, ask: Ask
 ) -> None:
