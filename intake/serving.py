@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Depends, Request, Security
-from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import (
+    APIKeyHeader,
+    HTTPAuthorizationCredentials,
+    HTTPBasic,
+    HTTPBasicCredentials,
+    HTTPBearer,
+)
 from prefect.client.orchestration import SyncPrefectClient
 
 from intake import batches
@@ -33,6 +39,9 @@ _HEADER = APIKeyHeader(
     name="X-API-Key", auto_error=False, description="A key of `facecrop api-key NAME`."
 )
 _BEARER = HTTPBearer(auto_error=False, description="The same key.")
+_BASIC = HTTPBasic(
+    auto_error=False, description="The same key as the password, to read with a browser."
+)
 
 
 class Service:
@@ -84,6 +93,7 @@ async def caller(
     request: Request,
     header: Annotated[str | None, Security(_HEADER)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    basic: Annotated[HTTPBasicCredentials | None, Security(_BASIC)],
 ) -> str:
     """The name of whoever is calling.
 
@@ -95,19 +105,25 @@ async def caller(
         _refuse_web_pages(request)
         name = "local"
     else:
-        name = _owner(service.keys, header or (bearer.credentials if bearer else ""))
+        token = header or (bearer.credentials if bearer else "")
+        # A browser gives these along whoever made it ask, so nothing may be changed by them.
+        readable = request.method == "GET"
+        if readable and not token and basic is not None:
+            token = basic.password
+        name = _owner(service.keys, token, readable)
     if wait := service.rate.take(name):
         raise later(429, f"More than {service.settings.rate:g} requests a second.", wait)
     return name
 
 
-def _owner(keys: ApiKeys, token: str) -> str:
+def _owner(keys: ApiKeys, token: str, ask: bool) -> str:
+    """Whose key it is; `ask` has a browser ask its user for one."""
     name = keys.owner(token)
     if name is None:
         raise ProblemError(
             401,
             "This needs an API key that is known here, as X-API-Key or Authorization: Bearer.",
-            {"WWW-Authenticate": "Bearer"},
+            {"WWW-Authenticate": 'Basic realm="Facecrop"' if ask else "Bearer"},
         )
     return name
 

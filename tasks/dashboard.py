@@ -8,6 +8,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
+from prefect.variables import Variable
 
 from detection.contact_sheet import contact_sheet
 from storage.output import Output
@@ -18,6 +19,9 @@ from tasks.naming import batch_name, ended_name, worker_of
 from tasks.progress import Snapshot
 from tasks.report import SHEET_CELL, SHEET_COLUMNS, sheet
 from tasks.summary import Summary
+
+ADDRESS_VARIABLE = "facecrop_address"
+"""The Prefect variable with the address at which people's browsers reach the HTTP service."""
 
 FAILURES_SHOWN = 100
 _CAPTION = "Some of the crops"
@@ -37,6 +41,7 @@ class Dashboard:
         self._step = 0
         self._pictures: RunArtifact | None = None
         self._own = worker_of(get_client(sync_client=True).read_flow_run(UUID(flow_run.get_id())))
+        self._address = _address()
         self._summary = RunArtifact(
             "batch-summary", "markdown", self._running(batch.progress.snapshot()), "Summary"
         )
@@ -54,7 +59,7 @@ class Dashboard:
 
     def end(self, summary: Summary) -> None:
         """Shows what came of it, and names the run after that."""
-        self._summary.update(page.ended(summary, self._workers()))
+        self._summary.update(page.ended(summary, self._workers(), self._address))
         output = self._batch.output
         if summary.faces:
             sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
@@ -68,7 +73,7 @@ class Dashboard:
 
     def _running(self, snapshot: Snapshot) -> str:
         archive, output = self._batch.archive.uri, self._batch.output.uri
-        return page.running(archive, output, snapshot, self._workers())
+        return page.running(archive, output, snapshot, self._workers(), self._address)
 
     def _workers(self) -> dict[str, int]:
         return self._batch.progress.by_worker(self._own or "this run")
@@ -81,6 +86,14 @@ class Dashboard:
             self._pictures = RunArtifact("contact-sheet", "markdown", shown, _CAPTION)
         else:
             self._pictures.update(shown)
+
+
+def _address() -> str:
+    """Of the current batch at the HTTP service, where the server's variable says where that is."""
+    service = str(Variable.get(ADDRESS_VARIABLE, default="") or "").rstrip("/")
+    if not service.startswith(("http://", "https://")):
+        return ""
+    return f"{service}/api/batch/{flow_run.get_id()}"
 
 
 def show_failures(summary: Summary, output: Output) -> None:

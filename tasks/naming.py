@@ -38,9 +38,14 @@ def name_batch(archive: str, project: str, priority: int) -> str:
 
 
 def shard_name() -> str:
-    """The current shard's name: `photos.zip · shard 12`."""
+    """The current shard's name."""
     given: dict[str, Any] = flow_run.get_parameters()
-    return f"{base_name(str(given['archive']))} · shard {given['shard']}"
+    return name_shard(str(given["archive"]), given["shard"])
+
+
+def name_shard(archive: str, shard: int) -> str:
+    """A shard's name: `photos.zip · shard 12`."""
+    return f"{base_name(archive)} · shard {shard}"
 
 
 def ended_name(name: str, summary: Summary) -> str:

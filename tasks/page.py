@@ -9,15 +9,24 @@ from tasks.progress import Snapshot, duration
 from tasks.summary import Summary
 
 _MOST_WORKERS = 20  # in the table; a batch may have hundreds
+_LINKS = {
+    "Report": "report",
+    "Crops (ZIP)": "crops.zip",
+    "Manifest": "manifest",
+    "Failed images": "failed?format=csv",
+}
 
 
-def running(archive: str, output: str, snapshot: Snapshot, workers: Mapping[str, int]) -> str:
+def running(
+    archive: str, output: str, snapshot: Snapshot, workers: Mapping[str, int], address: str = ""
+) -> str:
     """The page of a batch that is being worked on.
 
     Args:
         archive, output: of the batch.
         snapshot: how far it is.
         workers: members done, by the name of the worker that did them.
+        address: of the batch at the HTTP service, which its links begin with; "" for no links.
     """
     counts, left = snapshot.counts, snapshot.seconds_left
     of = "" if snapshot.total is None else f" of {snapshot.total:,}"
@@ -33,12 +42,12 @@ def running(archive: str, output: str, snapshot: Snapshot, workers: Mapping[str,
         counts,
         {},
         _workers(workers),
-        f"Output: {_code(output)}",
+        f"Output: {_code(output)}" + _links(address, {"Failed images": "failed?format=csv"}),
     )
 
 
-def ended(summary: Summary, workers: Mapping[str, int]) -> str:
-    """The page of a batch that is done."""
+def ended(summary: Summary, workers: Mapping[str, int], address: str = "") -> str:
+    """The page of a batch that is done; its arguments are as in `running`."""
     rate = summary.images_per_second
     parts = [
         f"**Done: {summary.members:,} images, {summary.faces:,} faces**",
@@ -60,7 +69,8 @@ def ended(summary: Summary, workers: Mapping[str, int]) -> str:
         totals,
         summary.errors,
         _workers(workers),
-        f"Output: {_code(summary.output)}\n\nReport: {_code(summary.output + '/report.html')}",
+        f"Output: {_code(summary.output)}\n\nReport: {_code(summary.output + '/report.html')}"
+        + _links(address, _LINKS),
     )
 
 
@@ -102,6 +112,12 @@ def _workers(workers: Mapping[str, int]) -> str:
     if rest > 0:
         rows.append(f"| and {rest} more | | |")
     return "| worker | images | share |\n|---|---:|---:|\n" + "\n".join(rows)
+
+
+def _links(address: str, links: Mapping[str, str]) -> str:
+    if not address:
+        return ""
+    return "\n\nOpen: " + " · ".join(f"[{name}]({address}/{at})" for name, at in links.items())
 
 
 def _code(text: str) -> str:

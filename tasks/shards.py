@@ -30,7 +30,7 @@ from storage.members import Chunk
 from storage.plan import decode_chunks, encode_chunks
 from tasks.batch import Batch
 from tasks.counts import read_snapshots
-from tasks.naming import worker_of
+from tasks.naming import name_shard, worker_of
 from tasks.priority import give_way, queue_name
 from tasks.reporter import Reporter
 from tasks.retries import ATTEMPTS
@@ -282,6 +282,7 @@ class _Fleet:
                     "shard": shard.number,
                     "settings": self._batch.settings.model_dump(mode="json"),
                 },
+                flow_run_name=name_shard(self._batch.archive.uri, shard.number),
                 idempotency_key=key,
                 work_queue_name=self._queue,
                 timeout=0,

@@ -20,13 +20,16 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from intake.keys import make_key
 from intake.samples import write_sample
+from tasks.dashboard import ADDRESS_VARIABLE
+from tests.intake.web import Web, serving
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.browser]
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
-MEMBERS = 400
+MEMBERS = 2000  # so many that a quick machine, too, is seen at work
 # The UI of Prefect 3.8.8 asks for icons that it does not have; we can do nothing about that.
 _PREFECTS_OWN = ("/ico/undefined.svg", "/favicon.ico")
 
@@ -66,6 +69,18 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield Stack(url, data / "school-2026.zip", data / "crops")
     finally:
         quickstart.stop()
+
+
+@pytest.fixture(scope="module")
+def service(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Web, str]]:
+    """The HTTP service, known to the server, and a key of it."""
+    folder = tmp_path_factory.mktemp("service")
+    token, line = make_key("ann")
+    (folder / "keys").write_text(line)
+    server = {"PREFECT_API_URL": f"{stack.url}/api"}
+    with serving(folder, str(folder / "store"), server, token, keys=folder / "keys") as web:
+        stack.ask("/variables/", {"name": ADDRESS_VARIABLE, "value": f"{web.url}/"})
+        yield web, token
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +129,9 @@ def artifact(stack: Stack, run: str, key: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_a_batch_from_the_form_to_the_report(stack: Stack, watched: Watched) -> None:
+def test_a_batch_from_the_form_to_the_report(
+    stack: Stack, service: tuple[Web, str], watched: Watched
+) -> None:
     page = watched.page
     write_sample(stack.archive, MEMBERS)
     deployment = stack.ask("/deployments/name/crop-archive/local")["id"]
@@ -134,7 +151,7 @@ def test_a_batch_from_the_form_to_the_report(stack: Stack, watched: Watched) -> 
     # it moves, and says how far it is in its very name
     page.goto(f"{stack.url}/runs/flow-run/{run}")
     page.get_by_text(re.compile(r"^school-2026\.zip · [1-9]\d* %$")).first.wait_for()
-    page.get_by_text(re.compile(r"\d+ of 400 images, .* images/s")).first.wait_for()
+    page.get_by_text(re.compile(r"\d+ of 2,000 images, .* images/s")).first.wait_for()
     watched.shoot("run")
     progress = artifact(stack, run, "batch-progress")
     page.goto(f"{stack.url}/artifacts/artifact/{progress['id']}")
@@ -142,15 +159,16 @@ def test_a_batch_from_the_form_to_the_report(stack: Stack, watched: Watched) -> 
 
     # then it is done, and says what came of it
     page.goto(f"{stack.url}/runs/flow-run/{run}")
-    page.get_by_text(re.compile(r"400 images, \d+ faces, \d+ failed$")).first.wait_for(
+    page.get_by_text(re.compile(r"2,000 images, [\d,]+ faces, \d+ failed$")).first.wait_for(
         timeout=180_000
     )
     watched.shoot("run-done")
     summary = artifact(stack, run, "batch-summary")
     page.goto(f"{stack.url}/artifacts/artifact/{summary['id']}")
     page.get_by_text("Images with a face").wait_for()
-    expect(page.get_by_text(re.compile(r"Done: 400 images"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Done: 2,000 images"))).to_be_visible()
     watched.shoot("summary")
+    opened = page.get_by_role("link", name="Report", exact=True).get_attribute("href")
 
     failed = artifact(stack, run, "failed-images")
     page.goto(f"{stack.url}/artifacts/artifact/{failed['id']}")
@@ -164,6 +182,17 @@ def test_a_batch_from_the_form_to_the_report(stack: Stack, watched: Watched) -> 
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 300
     watched.shoot("contact-sheet")
     assert watched.complaints == []
+
+    # the browser asks its user for the service's key
+    assert page.context.browser is not None
+    with page.context.browser.new_context(
+        http_credentials={"username": "ann", "password": service[1]}
+    ) as reader:
+        report = Watched(reader.new_page())
+        report.page.goto(str(opened))
+        expect(report.page.get_by_role("heading", level=1)).to_contain_text("school-2026.zip")
+        expect(report.page.locator("#members-body tr").first).to_be_visible()
+        assert report.complaints == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -77,6 +77,8 @@ def test_two_workers_leave_what_one_run_leaves(
     assert sum(shard.state_name == "Completed" for shard in shards) >= 1
     assert all(shard.state is not None and shard.state.is_final() for shard in shards)
     assert {shard.work_queue_name for shard in shards} == {"priority-2"}
+    # those too that no worker has begun
+    assert all(shard.name.startswith(f"{archive.name} · shard ") for shard in shards)
     assert len({shard.idempotency_key for shard in shards}) == len(shards)
 
 

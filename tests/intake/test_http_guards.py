@@ -63,7 +63,7 @@ def test_a_key_is_needed_where_there_are_keys(
         for path in ("queue-stats", "status/x", f"{'0' * 8}-0000-0000-0000-{'0' * 12}/failed"):
             answer = stranger.get(f"/api/batch/{path}")
             assert "needs an API key" in problem(answer, 401)
-            assert answer.headers["www-authenticate"] == "Bearer"
+            assert answer.headers["www-authenticate"] == 'Basic realm="Facecrop"'
         problem(stranger.get("/metrics"), 401)
         problem(stranger.post(UPLOAD, content=archive), 401)
         problem(stranger.post("/api/batch/from-uri", json={}), 401)
@@ -73,6 +73,12 @@ def test_a_key_is_needed_where_there_are_keys(
         problem(stranger.get("/metrics", headers=wrong), 401)
         bearer = {"Authorization": f"Bearer {other}"}
         assert stranger.get("/metrics", headers=bearer).status_code == 200
+        # as a browser sends it, which any page can make send something: so it only reads
+        basic = ("ann", token)
+        assert stranger.get("/metrics", auth=basic).status_code == 200
+        refused = stranger.post("/api/batch/from-uri", json={}, auth=basic)
+        problem(refused, 401)
+        assert refused.headers["www-authenticate"] == "Bearer"
 
         # the same idempotency key from two clients means two batches
         small = zip_of(b"x")

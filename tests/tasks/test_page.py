@@ -43,6 +43,17 @@ def test_a_batch_that_is_done_says_what_came_of_it_and_where_it_is() -> None:
     assert "| Failed: encrypted | 6 |" in shown
     assert "worker" not in shown  # there was only one
     assert "Report: `s3://out/photos/report.html`" in shown
+    assert "](" not in shown
+
+
+def test_links_lead_to_the_http_service_where_there_is_one() -> None:
+    at = "https://crops.example/api/batch/7"
+    shown = ended(SUMMARY, {}, at)
+    assert f"[Report]({at}/report) · [Crops (ZIP)]({at}/crops.zip)" in shown
+    assert f"[Manifest]({at}/manifest) · [Failed images]({at}/failed?format=csv)" in shown
+    started = running("a.zip", "out", Snapshot(Totals(), None, 0, 0, 0, None), {}, at)
+    assert f"[Failed images]({at}/failed?format=csv)" in started
+    assert "[Report]" not in started
 
 
 def test_names_from_outside_stay_text() -> None:
