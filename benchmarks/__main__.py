@@ -11,10 +11,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accuracy, limit, million, shards, stages, upload
+from benchmarks import accuracy, classic, limit, million, shards, stages, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
+    "classic": classic,
     "limit": limit,
     "million": million,
     "shards": shards,

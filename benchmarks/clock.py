@@ -19,7 +19,7 @@ class Split:
 
     Attributes:
         decode: header, decoding, shrinking to the detector's size.
-        detect: the detector.
+        detect: the detector; where it is asked more than once, all between its first and last.
         crop: a finer decoding where a crop needs it, cutting, encoding.
     """
 
@@ -36,7 +36,7 @@ class _Noted:
         self.began = self.ended = 0.0
 
     def detect(self, image: NDArray[np.uint8]) -> Faces:
-        self.began = thread_time()
+        self.began = self.began or thread_time()
         faces = self._detector.detect(image)
         self.ended = thread_time()
         return faces

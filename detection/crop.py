@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import cv2
@@ -39,10 +40,20 @@ def cut(pixels: Pixels, square: Square, scale: float, size: int) -> Pixels:
     if part.shape[:2] != (side, side):
         margins = (y0 - top, top + side - y1, x0 - left, left + side - x1)
         part = cast(Pixels, cv2.copyMakeBorder(part, *margins, cv2.BORDER_REPLICATE))
-    # Averaging over the area is the only one of OpenCV's filters that does not alias when it
-    # shrinks; when it enlarges, it would show blocks.
-    smooth = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-    return cast(Pixels, cv2.resize(part, (size, size), interpolation=smooth))
+    if side > size:
+        return _shrink(part, size)
+    return cast(Pixels, cv2.resize(part, (size, size), interpolation=cv2.INTER_CUBIC))
+
+
+def _shrink(part: Pixels, size: int) -> Pixels:
+    """A square BGR image made smaller, without aliasing.
+
+    Averaging over the area is the only one of OpenCV's filters that does not alias, and it is fast
+    by whole numbers alone; so first linearly to the nearest size that is 2, 4, 8 times the wanted.
+    """
+    finer = size << max(1, round(math.log2(len(part) / size)))
+    part = cast(Pixels, cv2.resize(part, (finer, finer), interpolation=cv2.INTER_LINEAR))
+    return cast(Pixels, cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA))
 
 
 def encode(pixels: Pixels, image_format: ImageFormat, quality: int) -> bytes:

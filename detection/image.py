@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import cast
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from detection.decode import Source
 from detection.detector import Detector, Faces
 from detection.geometry import Square, square_around
 from detection.haar import Haar
+from detection.look import look, lowest_score
 from detection.settings import CutSettings, DetectionSettings
 from detection.yunet import Yunet
 
@@ -77,7 +77,7 @@ def make_detector(settings: DetectionSettings) -> Detector:
     """
     if settings.method == "haar":
         return Haar()
-    return Yunet(settings.min_score, settings.max_overlap, settings.model)
+    return Yunet(lowest_score(settings), settings.max_overlap, settings.model)
 
 
 def crop_faces(
@@ -94,10 +94,12 @@ def crop_faces(
     """
     started = perf_counter()
     source = Source.open(data, max_pixels)
-    reduction = _first_reduction(source, detection.side)
+    reduction = _first_reduction(source, detection.effort.finest_side)
     pixels = source.decode(reduction)
     decoded = perf_counter()
-    faces = _select(_detect(source, pixels, detector, detection.side), source, detection, crop)
+    found = look(pixels, detector, detection)
+    found = found.scaled(source.width / pixels.shape[1], source.height / pixels.shape[0])
+    faces = _select(found, source, detection, crop)
     detected = perf_counter()
     crops = _cut_all(source, pixels, reduction, faces, crop)
     done = perf_counter()
@@ -115,17 +117,6 @@ def _first_reduction(source: Source, side: int) -> int:
     if source.width * source.height <= WHOLE_DECODE_PIXELS:
         return 1
     return source.reduction_for(side / max(source.width, source.height))
-
-
-def _detect(source: Source, pixels: Pixels, detector: Detector, side: int) -> Faces:
-    """Faces in pixels of the upright full image, looked for at a longest side of `side`."""
-    height, width = pixels.shape[:2]
-    shrink = side / max(height, width)
-    if shrink < 1:
-        size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-        pixels = cast(Pixels, cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR))
-    found = detector.detect(pixels)
-    return found.scaled(source.width / pixels.shape[1], source.height / pixels.shape[0])
 
 
 def _select(faces: Faces, source: Source, detection: DetectionSettings, crop: CutSettings) -> Faces:

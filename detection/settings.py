@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ImageFormat = Literal["jpg", "png", "webp"]
+Profile = Literal["fast", "balanced", "thorough"]
+
+FINER = 1.6
+"""Longest side of a second look over that of the first."""
+
+_LEAST_SIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What is done to find a face.
+
+    Attributes:
+        side: longest, in pixels, at which faces are looked for.
+        min_score: lowest, 0 to 1, that YuNet may give a face.
+        second_look: whether what the first look leaves in doubt is looked at again.
+    """
+
+    side: int
+    min_score: float
+    second_look: bool
+
+    @property
+    def finest_side(self) -> int:
+        """Longest side in pixels of any look."""
+        return round(self.side * FINER) if self.second_look else self.side
+
+
+PROFILES: Mapping[Profile, Effort] = {
+    "fast": Effort(384, 0.7, second_look=False),
+    "balanced": Effort(640, 0.7, second_look=False),
+    "thorough": Effort(640, 0.7, second_look=True),
+}
+"""Points on the edge of recall against time: see docs/decisions/0011-profiles.md."""
 
 
 class DetectionSettings(BaseModel):
@@ -18,18 +54,26 @@ class DetectionSettings(BaseModel):
         "yunet",
         description="Detector: yunet (a small neural network) or haar (the classic cascade).",
     )
+    profile: Profile = Field(
+        "balanced",
+        description="How much time a face is worth. fast: looks at 384 pixels; balanced: at 640; "
+        "thorough: at 640, then again, finer, where that leaves doubts, and turned where it finds "
+        "nobody.",
+    )
     side: int = Field(
-        640,
-        ge=64,
+        0,
+        ge=0,
         le=4096,
-        description="Longest side in pixels at which faces are looked for. Larger finds smaller "
-        "faces and costs time in proportion to its square. Images are never enlarged.",
+        description="Longest side in pixels, from 64, at which faces are looked for; 0: as the "
+        "profile has it. Larger finds smaller faces and costs time in proportion to its square. "
+        "Images are never enlarged.",
     )
     min_score: float = Field(
-        0.7,
-        gt=0,
+        0.0,
+        ge=0,
         le=1,
-        description="Lowest score, 0 to 1, that YuNet may give a face. Haar gives no score.",
+        description="Lowest score, 0 to 1, that YuNet may give a face; 0: as the profile has it. "
+        "Haar gives no score.",
     )
     min_face: int = Field(
         16,
@@ -47,6 +91,25 @@ class DetectionSettings(BaseModel):
         "",
         description="Path of another YuNet ONNX file. Empty: the one that Facecrop installs.",
     )
+
+    @field_validator("side")
+    @classmethod
+    def _side_is_enough(cls, side: int) -> int:
+        if 0 < side < _LEAST_SIDE:
+            raise ValueError(f"should be 0 or at least {_LEAST_SIDE}")
+        return side
+
+    @property
+    def effort(self) -> Effort:
+        """What the profile does, with what was chosen besides."""
+        effort = PROFILES[self.profile]
+        return replace(
+            effort,
+            side=self.side or effort.side,
+            min_score=self.min_score or effort.min_score,
+            # the cascade gives no scores that could be in doubt
+            second_look=effort.second_look and self.method == "yunet",
+        )
 
 
 class CutSettings(BaseModel):

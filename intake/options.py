@@ -90,5 +90,5 @@ def _help(field: FieldInfo) -> str:
 
 def _complaint(fault: Any, spelled: Mapping[tuple[str, str], str]) -> str:
     group, name = fault["loc"][:2]
-    message = str(fault["msg"]).replace("Input should", "should")
+    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")
     return f"{spelled[group, name]} {fault['input']}: {message}"

@@ -5,6 +5,7 @@ A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -111,4 +112,6 @@ class CropSettings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what comes out, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"run"})
+        values = self.model_dump(mode="json", exclude={"run": True, "detection": {"profile"}})
+        values["detection"] |= asdict(self.detection.effort)
+        return values

@@ -1,15 +1,11 @@
-import json
-import subprocess
-import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from skimage import data
 
 from benchmarks.accuracy import Agreement, agree
 from benchmarks.photos import Boxes, read_labels
+from tests.benchmarks.conftest import Benchmark
 
 
 def boxes(*rows: tuple[float, float, float, float]) -> Boxes:
@@ -79,21 +75,29 @@ def test_labels_in_the_folder_or_its_parent(tmp_path: Path, place: str) -> None:
 
 
 @pytest.mark.slow
-def test_command_prints_one_json_object(tmp_path: Path) -> None:
-    for name in ("astronaut", "coffee"):
-        picture = cv2.cvtColor(getattr(data, name)(), cv2.COLOR_RGB2BGR)
-        assert cv2.imwrite(str(tmp_path / f"{name}.jpg"), picture)
-    (tmp_path / "faces.csv").write_text("photo,x,y,w,h\nastronaut.jpg,180,68,88,110\n")
-    command = [sys.executable, "-m", "benchmarks", "accuracy", "--json", "--photos", str(tmp_path)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    result = json.loads(done.stdout)
+def test_command_prints_one_json_object(labelled: Path, benchmark: Benchmark) -> None:
+    result = benchmark("accuracy", labelled, "--rounds", "2")
     assert (result["photos"], result["unreadable"], result["labelled"]) == (2, 0, 1)
     assert result["below_min_face"] == 0
-    assert [(row["method"], row["side"]) for row in result["rows"]] == [
-        (method, side) for method in ("yunet", "haar") for side in (320, 640, 1024)
-    ]
-    yunet = result["rows"][1]
-    assert (yunet["found"], yunet["recall"], yunet["precision"]) == (1, 1.0, 1.0)
-    assert all(0 < row["detect_ms"] < row["decode_and_detect_ms"] for row in result["rows"])
-    assert [row["min_score"] for row in result["scores"]] == [0.5, 0.6, 0.65, 0.7]
+    assert [row["name"] for row in result["rows"]] == [
+        *("fast", "balanced", "thorough"), *["yunet"] * 20, "haar",
+    ]  # fmt: skip
+    assert {row["side"] for row in result["rows"]} == {320, 384, 480, 640, 800, 1024}
+    balanced = result["rows"][1]
+    assert (balanced["found"], balanced["recall"], balanced["precision"]) == (1, 1.0, 1.0)
+    assert all(0 < row["detect_ms"] < row["image_ms"] for row in result["rows"])
+    assert any(row["edge"] for row in result["rows"][:-1])
+    assert not result["rows"][-1]["edge"]  # nothing is as slow
+
+
+@pytest.mark.slow
+def test_the_old_algorithm_works_on_the_same_photos(labelled: Path, benchmark: Benchmark) -> None:
+    result = benchmark("classic", labelled, "--rounds", "2")
+    assert (result["photos"], result["labelled"]) == (2, 1)
+    classic, *profiles = result["sides"]
+    assert [side["name"] for side in profiles] == ["fast", "balanced", "thorough"]
+    assert (classic["name"], classic["times"]) == ("classic", 1.0)
+    assert all(len(side["rounds"]) == 2 for side in result["sides"])
+    for side in profiles:
+        assert (side["faces"], side["recall"], side["precision"]) == (1, 1.0, 1.0)
+        assert side["times"] == pytest.approx(classic["cpu_ms"] / side["cpu_ms"])

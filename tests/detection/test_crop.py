@@ -43,6 +43,24 @@ def test_what_is_cut_is_what_was_asked_for() -> None:
     assert (crop == gradient(250, 240)[50:150, 30:130]).all()
 
 
+@pytest.mark.parametrize("side", [400, 512, 700, 1000, 2000])
+def test_what_is_too_fine_for_the_crop_becomes_grey(side: int) -> None:
+    board = (np.indices((side, side)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    crop = cut(np.dstack([board] * 3), Square(0, 0, side), 1, 300)
+    assert abs(crop.mean() - 127.5) < 1
+    assert crop.std() < 10  # of single pixels taken: 30 to 50
+
+
+@pytest.mark.parametrize("side", [400, 512])
+def test_a_smaller_picture_is_as_a_well_filtered_one(side: int) -> None:
+    picture = bgr(astronaut())
+    with_pillow = Image.fromarray(picture[:side, :side]).resize(
+        (300, 300), Image.Resampling.BILINEAR
+    )
+    crop = cut(picture, Square(0, 0, side), 1, 300)
+    assert cv2.PSNR(crop, np.asarray(with_pillow)) > 44
+
+
 @pytest.mark.parametrize("scale", [1, 0.5, 0.25])
 @pytest.mark.parametrize("left", [-60, 100, 260])  # past the left edge, inside, past the right one
 def test_a_circle_stays_round_and_central(scale: float, left: int) -> None:

@@ -26,7 +26,7 @@ def test_nothing_given_is_the_defaults() -> None:
 
 def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
     other = {
-        "method": "haar", "model": "m.onnx", "format": "png", "layout": "shards",
+        "method": "haar", "profile": "fast", "model": "m.onnx", "format": "png", "layout": "shards",
         "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
     }  # fmt: skip
     assert len(fields()) >= 18
@@ -66,7 +66,7 @@ def test_help_names_bounds_and_defaults() -> None:
     parser = argparse.ArgumentParser()
     add_options(parser)
     text = " ".join(parser.format_help().split())
-    assert "(at least 64, at most 4096; default 640)" in text
+    assert "(at least 16, at most 2048; default 300)" in text
     assert "yunet|haar" in text
 
 
@@ -74,3 +74,10 @@ def test_what_does_not_change_the_result_is_no_part_of_the_identity() -> None:
     here = read("--run-threads", "3", "--run-existing", "overwrite").identity()
     assert here == CropSettings().identity()
     assert read("--crop-quality", "80").identity() != here
+
+
+def test_a_profile_is_what_it_does() -> None:
+    fast = read("--detection-profile", "fast").identity()
+    assert fast == read("--detection-side", "384").identity()
+    assert fast["detection"]["side"] == 384
+    assert read("--detection-profile", "thorough").identity() != CropSettings().identity()
