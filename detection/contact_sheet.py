@@ -9,10 +9,13 @@ import cv2
 import numpy as np
 
 from detection.crop import Pixels, encode
+from detection.decode import Source
+from detection.errors import ImageError
 
 _GROUND = (44, 39, 36)  # BGR: a dark grey, for light pages as for dark ones
 _GAP = 4  # pixels between cells and around them
 _QUALITY = 80
+_MOST_PIXELS = 2048 * 2048  # of a crop, by its settings
 
 
 def contact_sheet(crops: Sequence[bytes], columns: int, cell: int) -> bytes:
@@ -49,10 +52,10 @@ def thumbnail(crop: bytes, side: int) -> bytes | None:
 
 def _fit(crop: bytes, side: int) -> Pixels | None:
     """The crop's BGR pixels, its longer side made `side`; None where it cannot be decoded."""
-    if not crop:  # OpenCV raises for these, and for nothing else that is no image
-        return None
-    pixels = cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
+    try:
+        source = Source.open(crop, _MOST_PIXELS)
+        pixels = source.decode(source.reduction_for(side / max(source.width, source.height)))
+    except ImageError:
         return None
     height, width = pixels.shape[:2]
     scale = side / max(height, width)

@@ -378,22 +378,29 @@ class Output:
     def _put(self, files: Mapping[str, bytes]) -> None:
         if self._location.is_local:
             with self._folder_to_fill() as folder:
-                staged = {}
-                for number, (name, data) in enumerate(files.items()):
-                    staged[name] = folder / str(number)
-                    staged[name].write_bytes(data)
-                for name, path in staged.items():
-                    self._publish(path, name)
+                self._put_files(files, folder)
         else:
             self._fs.pipe({self._path(name): data for name, data in files.items()})
+
+    def _put_files(self, files: Mapping[str, bytes], folder: Path) -> None:
+        """Writes local files in the making, all of them before the disk is asked for the first."""
+        staged = {name: folder / str(number) for number, name in enumerate(files)}
+        for name, file in staged.items():
+            file.write_bytes(files[name])
+        for file in staged.values():
+            _sync(file)
+        places = {name: Path(self._path(name)) for name in files}
+        for parent in {place.parent for place in places.values()}:
+            parent.mkdir(parents=True, exist_ok=True)
+        for name, file in staged.items():
+            file.replace(places[name])
 
     def _publish(self, file: Path, name: str) -> None:
         """Moves a complete local file to its place, or uploads it."""
         if not self._location.is_local:
             self._fs.put_file(str(file), self._path(name))
             return
-        with file.open("rb") as handle:
-            os.fsync(handle.fileno())
+        _sync(file)
         place = Path(self._path(name))
         place.parent.mkdir(parents=True, exist_ok=True)
         file.replace(place)
@@ -416,6 +423,11 @@ class Output:
 
     def _path(self, name: str) -> str:
         return f"{self._location.path}/{name}"
+
+
+def _sync(file: Path) -> None:
+    with file.open("rb", buffering=0) as handle:
+        os.fsync(handle.fileno())
 
 
 def shard_name(chunk: int) -> str:
