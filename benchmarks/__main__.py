@@ -11,13 +11,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accuracy, classic, limit, million, shards, stages, upload
+from benchmarks import accuracy, classic, limit, million, peers, shards, stages, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
     "classic": classic,
     "limit": limit,
     "million": million,
+    "peers": peers,
     "shards": shards,
     "stages": stages,
     "upload": upload,

@@ -69,7 +69,7 @@ def prefect_server(**settings: str) -> Iterator[Server]:
         RuntimeError: the server does not start; the message has the end of its log.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        port = _free_port()
+        port = free_port()
         url = f"http://{_HOST}:{port}/api"
         # Nothing of the caller's own Prefect: neither its server nor its database nor its key.
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -185,7 +185,7 @@ def drain() -> None:
     EventsWorker.drain_all()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])

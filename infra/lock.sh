@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the two lock files anew from pyproject.toml: names, versions and hashes, and no registry address.
+# Writes the lock files anew from pyproject.toml: names, versions and hashes, and no registry address.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 compile() {
@@ -19,3 +19,4 @@ compile() {
 image=(--extra server --extra docker --extra kubernetes)
 compile requirements.lock --group build "${image[@]}"
 compile requirements-dev.lock --group dev --extra heic "${image[@]}" --constraint requirements.lock
+compile requirements-peers.lock --group peers --constraint requirements-dev.lock

