@@ -1,8 +1,8 @@
 """What people would use instead, side by side with Facecrop, on the same photos and all cores.
 
 Each runs in a process of its own, in turn with the others; a first few photos are not counted.
-Seconds are of the wall. `pip install -r requirements-peers.lock` brings those that are not Facecrop's
-own parts; Redis is Debian's `redis-server`.
+Seconds are of the wall. `pip install -r requirements-peers.lock` brings those that are not
+Facecrop's own parts; Redis is Debian's `redis-server`.
 """
 
 from __future__ import annotations
