@@ -11,11 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import accuracy, classic, limit, million, peers, shards, stages, upload
+from benchmarks import accuracy, classic, growth, limit, million, peers, shards, stages, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
     "classic": classic,
+    "growth": growth,
     "limit": limit,
     "million": million,
     "peers": peers,

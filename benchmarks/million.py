@@ -136,7 +136,7 @@ def run(options: argparse.Namespace) -> Result:
         for kind, write in writers.items():
             archive = folder / f"million.{kind}"
             write(archive, options.members)
-            plans.append(_in_fresh_process(archive))
+            plans.append(plan_in_fresh_process(archive))
             archive.unlink()
         sizes = (options.batch_members // 2, options.batch_members)
         archives = {members: folder / f"{members}.zip" for members in sizes}
@@ -157,7 +157,8 @@ def run(options: argparse.Namespace) -> Result:
     )
 
 
-def _in_fresh_process(archive: Path) -> Planning:
+def plan_in_fresh_process(archive: Path) -> Planning:
+    """Plans an archive, and says what it took."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(_plan, archive).result()
 

@@ -1,0 +1,223 @@
+"""How speed, memory and the finish step grow with a batch, and the planning of a million.
+
+Batches of small photos (a face in 200 x 200 pixels) on local disk, through the deployment
+`crop-archive/process` by one worker and by two, of one slot and one thread a run. A worker's memory
+is the most that any of its runs' processes had; images a second are from the start of the batch's
+run to its end. Then an archive of a million members is planned in a fresh process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+from uuid import UUID
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from skimage import data
+
+from benchmarks.million import MIB, Planning, plan_in_fresh_process
+from benchmarks.server import ended, prefect_server, process_worker, register, submit
+from benchmarks.synthetic import write_zip
+from detection.crop import encode
+
+_SIDE = 200  # px
+_QUALITY = 90
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch.
+
+    Attributes:
+        seconds: from the start of its run to its end.
+        finish_seconds: of its last step, which makes the tables from the parts.
+        mib: the most that a process of its runs had in memory.
+    """
+
+    images: int
+    workers: int
+    seconds: float
+    finish_seconds: float
+    mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was measured."""
+
+    batches: list[Batch]
+    planning: Planning
+
+    def show(self, console: Console) -> None:
+        """Prints it for people."""
+        table = Table("images")
+        for title in (
+            "workers",
+            "images/s",
+            "peak MiB",
+            "finish, s",
+            "of the batch",
+            "µs an image",
+        ):
+            table.add_column(title, justify="right")
+        for batch in self.batches:
+            table.add_row(
+                f"{batch.images:,}",
+                str(batch.workers),
+                f"{batch.images / batch.seconds:.1f}",
+                f"{batch.mib:.0f}",
+                f"{batch.finish_seconds:.2f}",
+                f"{batch.finish_seconds / batch.seconds:.1%}",
+                f"{batch.finish_seconds / batch.images * 1e6:.0f}",
+            )
+        console.print(table)
+        plan = self.planning
+        console.print(
+            f"{plan.members:,} members planned in {plan.seconds:.1f} s with {plan.mib:.0f} MiB."
+        )
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=[1_000, 10_000, 100_000],
+        help="images of the batches (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--members", type=int, default=1_000_000, help="to plan (default: %(default)s)"
+    )
+
+
+def run(options: argparse.Namespace) -> Result:
+    batches = []
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_zip(folder / "million.zip", options.members)
+        planning = plan_in_fresh_process(folder / "million.zip")
+        (folder / "million.zip").unlink()
+        with prefect_server():
+            register()
+            for images in options.sizes:
+                archive = folder / f"{images}.zip"
+                _write_photos(archive, images)
+                for workers in (1, 2):
+                    batches.append(_crop(archive, images, workers))
+                archive.unlink()
+    return Result(batches, planning)
+
+
+def _crop(archive: Path, images: int, workers: int) -> Batch:
+    from tasks.settings import CropSettings, RunSettings
+
+    # at least two shards a worker, or there is nothing to share
+    members = min(10_000, max(100, images // 4))
+    settings = CropSettings(run=RunSettings(threads=1, shard_members=members))
+    output = archive.with_name(f"{images}-{workers}")
+    with ExitStack() as stack:
+        pids = [
+            stack.enter_context(process_worker(f"worker-{images}-{workers}-{number}"))
+            for number in range(workers)
+        ]
+        peak = stack.enter_context(_peak(pids))
+        batch = submit(
+            "crop-archive/process",
+            {
+                "archive": str(archive),
+                "output": str(output),
+                "settings": settings.model_dump(mode="json"),
+                "work_pool": "process",
+            },
+        )
+        (planning,) = ended([batch])
+    assert planning.start_time is not None
+    assert planning.end_time is not None
+    seconds = (planning.end_time - planning.start_time).total_seconds()
+    return Batch(images, workers, seconds, _finish_seconds(batch), peak.bytes / MIB)
+
+
+def _finish_seconds(batch: UUID) -> float:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterId,
+        TaskRunFilter,
+        TaskRunFilterName,
+    )
+
+    with get_client(sync_client=True) as client:
+        (finish,) = client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[batch])),
+            task_run_filter=TaskRunFilter(name=TaskRunFilterName(like_="finish")),
+        )
+    return finish.total_run_time.total_seconds()
+
+
+@dataclass
+class _Peak:
+    bytes: int = 0
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+@contextmanager
+def _peak(parents: list[int]) -> Iterator[_Peak]:
+    """The most memory that a process below some others has, by proc(5)."""
+    peak = _Peak()
+
+    def watch() -> None:
+        while not peak.over.wait(_LOOK_SECONDS):
+            for pid in _descendants(parents):
+                peak.bytes = max(peak.bytes, _high_water(pid))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        peak.over.set()
+        watcher.join()
+
+
+def _descendants(parents: list[int]) -> list[int]:
+    found: list[int] = []
+    waiting = [*parents]
+    while waiting:
+        pid = waiting.pop()
+        try:
+            tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]
+        except OSError:
+            continue  # it has ended
+        children = [int(child) for task in tasks for child in task.split()]
+        found += children
+        waiting += children
+    return found
+
+
+def _high_water(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+
+
+def _write_photos(archive: Path, images: int) -> None:
+    picture = cast(NDArray[np.uint8], data.astronaut()[:, :, ::-1])  # type: ignore[no-untyped-call]
+    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    photo = encode(cast(NDArray[np.uint8], small), "jpg", _QUALITY)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
+        for image in range(images):
+            file.writestr(f"{image // 1000:04d}/{image:07d}.jpg", photo)
