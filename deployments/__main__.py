@@ -1,7 +1,8 @@
 """`python -m deployments`: registers all of Facecrop on the server of PREFECT_API_URL.
 
-May be run again and again; what an operator has changed (a pool's limit, a paused queue, a global
-limit's slots, what is set for the inbox, an automation switched off) is left as it is.
+May be run again and again; what an operator has changed (a pool's limit, a paused queue or
+deployment, a global limit's slots, what is set for the inbox, an automation switched off) is left
+as it is.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import subprocess
 import sys
 from itertools import chain
 from pathlib import Path
+from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from deployments.automations import apply_automation, crashed_batch, silent_run, stuck_run
 from deployments.inbox import apply_inbox, arrived, inbox_deployments
@@ -42,12 +46,20 @@ def main() -> int:
         for limit in (SHARDS_LIMIT, STORE_LIMIT):
             apply_limit(client, limit)
             print(f"limit       {limit.name}")
-        before = inbox_deployments(client, kinds)
+        before, paused = inbox_deployments(client, kinds), _paused(client)
         code = _deploy([f"*/{kind}" for kind in kinds])
         apply_inbox(client, kinds, before)
+        for deployment in paused:  # `prefect deploy` has them all go on
+            client.update_deployment(deployment, DeploymentUpdate(paused=True))
         if code == 0:
             _automate(client, kinds, notifies=notifies)
     return code
+
+
+def _paused(client: SyncPrefectClient) -> list[UUID]:
+    """Facecrop's deployments that take no runs, because an operator said so."""
+    ours = FlowFilter(name=FlowFilterName(any_=list(_FLOWS)))
+    return [one.id for one in client.read_deployments(flow_filter=ours) if one.paused]
 
 
 def _automate(client: SyncPrefectClient, kinds: list[str], *, notifies: bool) -> None:

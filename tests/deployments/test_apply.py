@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import (
+    DeploymentUpdate,
     GlobalConcurrencyLimitUpdate,
     WorkPoolUpdate,
 )
@@ -78,6 +79,8 @@ def test_what_an_operator_has_changed_stays(client: SyncPrefectClient) -> None:
     )
     automation = client.read_automations_by_name("facecrop: a silent run has crashed")[0]
     client.pause_automation(automation.id)
+    batches = client.read_deployment_by_name("crop-archive/process")
+    client.update_deployment(batches.id, DeploymentUpdate(paused=True))
     before = everything(client)
     try:
         assert apply_deployments() == 0
@@ -85,6 +88,7 @@ def test_what_an_operator_has_changed_stays(client: SyncPrefectClient) -> None:
         assert client.read_work_pool(pool).concurrency_limit == 7
         assert client.read_global_concurrency_limit_by_name(STORE).active
         assert not client.read_automations_by_name(automation.name)[0].enabled
+        assert client.read_deployment(batches.id).paused
     finally:  # the server is other tests', too
         client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=None, is_paused=False))
         client.update_work_queue(queue.id, concurrency_limit=None)
@@ -92,6 +96,7 @@ def test_what_an_operator_has_changed_stays(client: SyncPrefectClient) -> None:
             STORE, GlobalConcurrencyLimitUpdate(limit=100, active=False)
         )
         client.resume_automation(automation.id)
+        client.update_deployment(batches.id, DeploymentUpdate(paused=False))
 
 
 def test_the_run_form_shows_each_setting_with_its_description_and_bounds(
