@@ -70,6 +70,22 @@ def pack(photos: Sequence[Path], archive: Path, members: int) -> None:
             file.write(photos[which], f"{repeat:04d}/{photos[which].name}")
 
 
+def resize(photos: Sequence[Path], megapixels: float, folder: Path) -> list[Path]:
+    """The largest quarter of the photos as JPEGs of one size, in a folder that is made."""
+    folder.mkdir()
+    pictures = [(photo, cv2.imread(str(photo))) for photo in photos]
+    read = [(photo, picture) for photo, picture in pictures if picture is not None]
+    read.sort(key=lambda one: -one[1].size)
+    made = []
+    for photo, picture in read[: max(1, len(read) // 4)]:
+        scale = (megapixels * 1e6 / (picture.shape[0] * picture.shape[1])) ** 0.5
+        smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        resized = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=smooth)
+        made.append(folder / f"{photo.stem}.jpg")
+        made[-1].write_bytes(encode(cast(Pixels, resized), "jpg", _QUALITY))
+    return made
+
+
 def _images(folder: Path) -> list[Path]:
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     images = [path for path in found if looks_like_image(path.name)]

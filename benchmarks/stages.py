@@ -4,6 +4,10 @@ Runs the whole flow once, on one thread, over a ZIP of the photos on local disk 
 with clocks around the pipeline's own functions. They read the CPU time of their thread; what
 remains of the process is Prefect's client side, and its server is a process of its own. Importing
 the flow, starting the server and a first batch of one photo are not counted.
+
+The floor is what no program can do without, by the same libraries: each photo decoded once, at the
+coarsest reduction that its crops or, without any, the detector need; the network run once at the
+detector's size; each crop encoded.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import wraps
@@ -20,14 +24,18 @@ from tempfile import TemporaryDirectory
 from typing import ParamSpec, TypeVar
 from unittest.mock import patch
 
+import onnxruntime
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clock import crop_faces_timed
-from benchmarks.photos import open_photos, pack
+from benchmarks.photos import open_photos, pack, resize
 from benchmarks.server import Server, prefect_server
+from detection.crop import encode
+from detection.decode import Source
 from detection.detector import Detector
-from detection.image import Image
+from detection.errors import ImageError
+from detection.image import Image, crop_faces, make_detector
 from detection.settings import CutSettings, DetectionSettings
 from storage.output import Output
 from storage.zip import ZipArchive
@@ -35,6 +43,7 @@ from storage.zip import ZipArchive
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_MAX_PIXELS = 1_000_000_000
 _IN_CHUNK = {
     "read": "archive member: read, inflate, CRC",
     "decode": "header, decode, shrink",
@@ -57,6 +66,8 @@ class Result:
 
     Attributes:
         images: members of the ZIP, some of them perhaps the same photo.
+        megapixels: that the photos were made; None as they are.
+        floor_ms: mean CPU milliseconds an image that decoding, inference and encoding must take.
         cpu_ms: mean CPU milliseconds an image, by stage.
         total_ms: their sum.
         server_known: False where the system does not tell the server's CPU time; it is 0 then.
@@ -64,7 +75,9 @@ class Result:
     """
 
     images: int
+    megapixels: float | None
     cpu_ms: dict[str, float]
+    floor_ms: dict[str, float]
     total_ms: float
     server_known: bool
     images_per_second: float
@@ -76,17 +89,23 @@ class Result:
             "the server's start and a first batch of one photo are not counted."
         )
         table = Table("stage", "what")
-        for title in ("CPU ms an image", "share"):
+        for title in ("CPU ms an image", "share", "floor"):
             table.add_column(title, justify="right")
         for stage, value in self.cpu_ms.items():
             known = stage != "server" or self.server_known
             share = f"{value / self.total_ms:.1%}"
+            floor = f"{self.floor_ms[stage]:.2f}" if stage in self.floor_ms else ""
             table.add_row(
-                stage, _ABOUT[stage], *((f"{value:.2f}", share) if known else ("unknown", ""))
+                stage,
+                _ABOUT[stage],
+                *((f"{value:.2f}", share) if known else ("unknown", "")),
+                floor,
             )
         table.add_section()
-        table.add_row("total", "", f"{self.total_ms:.2f}", "")
+        least = sum(self.floor_ms.values())
+        table.add_row("total", "", f"{self.total_ms:.2f}", "", f"{least:.2f}")
         console.print(table)
+        console.print(f"{self.total_ms / least:.2f} times the floor.")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +114,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=500,
         help="members of the ZIP; photos are repeated under other names (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--megapixels",
+        type=float,
+        help="make all photos this large, from the largest of them (default: as they are)",
     )
 
 
@@ -105,12 +129,17 @@ def run(options: argparse.Namespace) -> Result:
         prefect_server() as server,
     ):
         folder = Path(temporary)
+        if options.megapixels:
+            photos = resize(photos, options.megapixels, folder / "resized")
         pack(photos, folder / "first.zip", 1)
         pack(photos, folder / "photos.zip", options.images)
-        return _measure(folder, options.images, server)
+        used = [photos[member % len(photos)].read_bytes() for member in range(options.images)]
+        return _measure(folder, used, options.megapixels, server)
 
 
-def _measure(folder: Path, images: int, server: Server) -> Result:
+def _measure(
+    folder: Path, contents: Sequence[bytes], megapixels: float | None, server: Server
+) -> Result:
     # Prefect is imported here, where its server is known
     from flows.crop_archive import crop_archive
     from tasks.settings import CropSettings, RunSettings
@@ -133,8 +162,44 @@ def _measure(folder: Path, images: int, server: Server) -> Result:
     seconds["prefect"] = process - chunks - spent["tables"]
     server_known = server_before is not None and server_after is not None
     seconds["server"] = (server_after or 0.0) - (server_before or 0.0)
+    images = len(contents)
     cpu_ms = {stage: value / images * 1e3 for stage, value in seconds.items()}
-    return Result(images, cpu_ms, sum(cpu_ms.values()), server_known, images / wall)
+    return Result(
+        images,
+        megapixels,
+        cpu_ms,
+        _floor(contents),
+        sum(cpu_ms.values()),
+        server_known,
+        images / wall,
+    )
+
+
+def _floor(contents: Sequence[bytes]) -> dict[str, float]:
+    """CPU milliseconds an image of what cannot be left out, on the calling thread."""
+    clock = _Clock()
+    detection, cut = DetectionSettings(), CutSettings()
+    detector = make_detector(detection)
+    runs = patch.object(
+        onnxruntime.InferenceSession,
+        "run",
+        clock.whole("detect", onnxruntime.InferenceSession.run),
+    )
+    encodes = patch("detection.image.encode", clock.whole("crop", encode))
+    decode = clock.whole("decode", Source.decode)
+    for data in contents:
+        try:
+            source = Source.open(data, _MAX_PIXELS)
+            with runs, encodes:
+                image = crop_faces(data, detector, detection, cut, _MAX_PIXELS)
+            needed = detection.effort.side / max(source.width, source.height)
+            if image.crops:
+                finest = cut.size / min(crop.square.side for crop in image.crops)
+                needed = max(needed, finest)
+            decode(source, source.reduction_for(needed))
+        except ImageError:
+            continue
+    return {stage: value / len(contents) * 1e3 for stage, value in clock.seconds.items()}
 
 
 class _Clock:
@@ -170,11 +235,13 @@ class _Clock:
             ("tables", batch.plan, "fn"),
             ("tables", finish.finish, "fn"),
         ]:
-            clocked = self._whole(stage, getattr(owner, name))
+            clocked = self.whole(stage, getattr(owner, name))
             stack.enter_context(patch.object(owner, name, clocked))
         return stack
 
-    def _whole(self, stage: str, function: Callable[P, T]) -> Callable[P, T]:
+    def whole(self, stage: str, function: Callable[P, T]) -> Callable[P, T]:
+        """The function, with a clock around it."""
+
         @wraps(function)
         def clocked(*args: P.args, **kwargs: P.kwargs) -> T:
             started = time.thread_time()
