@@ -111,6 +111,13 @@ class DetectionSettings(BaseModel):
             second_look=effort.second_look and self.method == "yunet",
         )
 
+    def spelled_out(self) -> DetectionSettings:
+        """The same, and equal for all settings that do the same: nothing left to the profile."""
+        effort = self.effort
+        profile: Profile = "thorough" if effort.second_look else "balanced"
+        chosen = {"profile": profile, "side": effort.side, "min_score": effort.min_score}
+        return self.model_copy(update=chosen)
+
 
 class CutSettings(BaseModel):
     """How faces are cut out."""

@@ -5,7 +5,6 @@ A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -111,7 +110,6 @@ class CropSettings(BaseModel):
     )
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide what comes out, as plain JSON values."""
-        values = self.model_dump(mode="json", exclude={"run": True, "detection": {"profile"}})
-        values["detection"] |= asdict(self.detection.effort)
-        return values
+        """The settings that decide what comes out, as plain JSON values that make them again."""
+        spelled_out = self.model_copy(update={"detection": self.detection.spelled_out()})
+        return spelled_out.model_dump(mode="json", exclude={"run"})

@@ -81,3 +81,11 @@ def test_a_profile_is_what_it_does() -> None:
     assert fast == read("--detection-side", "384").identity()
     assert fast["detection"]["side"] == 384
     assert read("--detection-profile", "thorough").identity() != CropSettings().identity()
+
+
+@pytest.mark.parametrize("profile", ["fast", "balanced", "thorough"])
+def test_settings_are_made_again_from_their_identity(profile: str) -> None:
+    settings = read("--detection-profile", profile, "--detection-min-score", "0.6")
+    again = CropSettings.model_validate(settings.identity())
+    assert again.detection.effort == settings.detection.effort
+    assert again.identity() == settings.identity()
