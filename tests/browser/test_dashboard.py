@@ -138,7 +138,8 @@ def test_a_batch_from_the_form_to_the_report(
 
     page.goto(f"{stack.url}/deployments/deployment/{deployment}/run")
     page.get_by_role("button", name="Submit").wait_for()
-    expect(page.get_by_text("Longest side in pixels, from 64, at which faces are looked for")).to_be_visible()
+    described = page.get_by_text("Longest side in pixels, from 64, at which faces are looked for")
+    expect(described).to_be_visible()
     fields = page.locator("textarea")
     fields.nth(0).fill(str(stack.archive))
     fields.nth(1).fill(str(stack.output))
