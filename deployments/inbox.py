@@ -1,8 +1,8 @@
 """The inbox: a schedule that is paused at first, and an event that starts a run, too.
 
 `prefect deploy` brings a deployment to what prefect.yaml says of it: parameters that were edited in
-the UI would be lost, a paused deployment go on, and a schedule be switched on or off as the file
-has it. So the schedule is no part of that file but made here, once, and the rest is put back.
+the UI would be lost, and a schedule be switched on or off as the file has it. So the schedule is no
+part of that file but made here, once, and the parameters are put back.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ def apply_inbox(
     edited = {one.id: one for one in before}
     for now in inbox_deployments(client, kinds):
         if old := edited.get(now.id):
-            kept = DeploymentUpdate(
-                parameters={**now.parameters, **old.parameters}, paused=old.paused
-            )
+            kept = DeploymentUpdate(parameters={**now.parameters, **old.parameters})
             client.update_deployment(now.id, kept)
         if not now.schedules:
             client.create_deployment_schedules(now.id, [_SCHEDULE])

@@ -11,11 +11,11 @@ import numpy as np
 from detection.crop import Pixels, encode
 from detection.decode import Source
 from detection.errors import ImageError
+from detection.settings import MOST_CROP_SIDE
 
 _GROUND = (44, 39, 36)  # BGR: a dark grey, for light pages as for dark ones
 _GAP = 4  # pixels between cells and around them
 _QUALITY = 80
-_MOST_PIXELS = 2048 * 2048  # of a crop, by its settings
 
 
 def contact_sheet(crops: Sequence[bytes], columns: int, cell: int) -> bytes:
@@ -53,7 +53,7 @@ def thumbnail(crop: bytes, side: int) -> bytes | None:
 def _fit(crop: bytes, side: int) -> Pixels | None:
     """The crop's BGR pixels, its longer side made `side`; None where it cannot be decoded."""
     try:
-        source = Source.open(crop, _MOST_PIXELS)
+        source = Source.open(crop, MOST_CROP_SIDE**2)
         pixels = source.decode(source.reduction_for(side / max(source.width, source.height)))
     except ImageError:
         return None

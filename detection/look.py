@@ -37,15 +37,19 @@ def look(pixels: Pixels, detector: Detector, settings: DetectionSettings) -> Fac
         settings: how they are found.
     """
     effort = settings.effort
-    faces = _detect(pixels, detector, effort.side)
+    small = _shrunk(pixels, effort.side)
+    faces = _enlarged(detector.detect(small), small, pixels)
     if not effort.second_look:
         return faces
-    shrunk = min(1.0, effort.side / max(pixels.shape[:2]))
+    shrunk = effort.side / max(pixels.shape[:2])
     if shrunk < 1 and _in_doubt(faces, effort.min_score, SMALL_PX / shrunk):
-        finer = _detect(pixels, detector, effort.finest_side)
-        faces = _joined([faces, finer], settings.max_overlap)
-    sure = faces.take(np.flatnonzero(faces.scores >= effort.min_score))
-    return sure if len(sure) else _look_turned(pixels, detector, effort.side, effort.min_score)
+        finer = _shrunk(pixels, effort.finest_side)
+        again = _enlarged(detector.detect(finer), finer, pixels)
+        faces = _joined([faces, again], settings.max_overlap)
+    sure = _sure(faces, effort.min_score)
+    if len(sure):
+        return sure
+    return _enlarged(_look_turned(small, detector, effort.min_score), small, pixels)
 
 
 def lowest_score(settings: DetectionSettings) -> float:
@@ -59,24 +63,23 @@ def _in_doubt(faces: Faces, min_score: float, small: float) -> bool:
     return bool((~sure).any() or (faces.boxes[sure, 2:] < small).any())
 
 
-def _detect(pixels: Pixels, detector: Detector, side: int) -> Faces:
-    height, width = pixels.shape[:2]
-    small = _shrunk(pixels, side)
-    return detector.detect(small).scaled(width / small.shape[1], height / small.shape[0])
+def _sure(faces: Faces, min_score: float) -> Faces:
+    return faces.take(np.flatnonzero(faces.scores >= min_score))
 
 
-def _look_turned(pixels: Pixels, detector: Detector, side: int, min_score: float) -> Faces:
+def _enlarged(faces: Faces, small: Pixels, pixels: Pixels) -> Faces:
+    """Faces found in `small`, in the pixels of the image that it was made from."""
+    return faces.scaled(pixels.shape[1] / small.shape[1], pixels.shape[0] / small.shape[0])
+
+
+def _look_turned(pixels: Pixels, detector: Detector, min_score: float) -> Faces:
     """Faces in an image that lies on its side or head, though nothing in its file says so."""
     height, width = pixels.shape[:2]
-    small = _shrunk(pixels, side)
-    best: Faces | None = None
+    looks = []
     for turns in _QUARTER_TURNS:
-        found = detector.detect(np.ascontiguousarray(np.rot90(small, turns)))
-        found = found.take(np.flatnonzero(found.scores >= min_score))
-        if best is None or found.scores.sum() > best.scores.sum():
-            best = _turned_back(found, turns, small.shape[1], small.shape[0])
-    assert best is not None
-    return best.scaled(width / small.shape[1], height / small.shape[0])
+        found = detector.detect(np.ascontiguousarray(np.rot90(pixels, turns)))
+        looks.append(_turned_back(_sure(found, min_score), turns, width, height))
+    return max(looks, key=lambda faces: float(faces.scores.sum()))
 
 
 def _turned_back(faces: Faces, turns: int, width: int, height: int) -> Faces:

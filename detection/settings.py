@@ -16,6 +16,9 @@ FINER = 1.6
 
 _LEAST_SIDE = 64
 
+MOST_CROP_SIDE = 2048
+"""Of a crop, in pixels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -124,7 +127,9 @@ class CutSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: int = Field(300, ge=16, le=2048, description="Width and height of a crop in pixels.")
+    size: int = Field(
+        300, ge=16, le=MOST_CROP_SIDE, description="Width and height of a crop in pixels."
+    )
     padding: float = Field(
         0.2,
         ge=0,

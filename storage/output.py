@@ -172,8 +172,7 @@ class Output:
                     folder / FACES,
                     failed,
                 )
-            for name in TABLES:
-                self._publish(folder / name, name)
+            self._publish({name: folder / name for name in TABLES})
             if self._fs.exists(self._path(PLAN)):
                 self._fs.rm(self._path(PLAN), recursive=True)
         if self._location.is_local:  # what a run that was killed left in the making
@@ -378,32 +377,30 @@ class Output:
     def _put(self, files: Mapping[str, bytes]) -> None:
         if self._location.is_local:
             with self._folder_to_fill() as folder:
-                self._put_files(files, folder)
+                staged = {name: folder / str(number) for number, name in enumerate(files)}
+                for name, file in staged.items():
+                    file.write_bytes(files[name])
+                self._publish(staged)
         else:
             self._fs.pipe({self._path(name): data for name, data in files.items()})
 
-    def _put_files(self, files: Mapping[str, bytes], folder: Path) -> None:
-        """Writes local files in the making, all of them before the disk is asked for the first."""
-        staged = {name: folder / str(number) for number, name in enumerate(files)}
-        for name, file in staged.items():
-            file.write_bytes(files[name])
-        for file in staged.values():
-            _sync(file)
+    def _publish(self, files: Mapping[str, Path]) -> None:
+        """Moves complete local files to their places, or uploads them, in their order.
+
+        The disk is asked for all of them before the first is moved, which it does faster so.
+        """
+        if not self._location.is_local:
+            for name, file in files.items():
+                self._fs.put_file(str(file), self._path(name))
+            return
+        for file in files.values():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
         places = {name: Path(self._path(name)) for name in files}
         for parent in {place.parent for place in places.values()}:
             parent.mkdir(parents=True, exist_ok=True)
-        for name, file in staged.items():
+        for name, file in files.items():
             file.replace(places[name])
-
-    def _publish(self, file: Path, name: str) -> None:
-        """Moves a complete local file to its place, or uploads it."""
-        if not self._location.is_local:
-            self._fs.put_file(str(file), self._path(name))
-            return
-        _sync(file)
-        place = Path(self._path(name))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(place)
 
     @contextmanager
     def _folder_to_fill(self) -> Iterator[Path]:
@@ -423,11 +420,6 @@ class Output:
 
     def _path(self, name: str) -> str:
         return f"{self._location.path}/{name}"
-
-
-def _sync(file: Path) -> None:
-    with file.open("rb", buffering=0) as handle:
-        os.fsync(handle.fileno())
 
 
 def shard_name(chunk: int) -> str:

@@ -9,11 +9,12 @@ from tasks.progress import Snapshot, duration
 from tasks.summary import Summary
 
 _MOST_WORKERS = 20  # in the table; a batch may have hundreds
+_LINKS_MEANWHILE = {"Failed images": "failed?format=csv"}
 _LINKS = {
     "Report": "report",
     "Crops (ZIP)": "crops.zip",
     "Manifest": "manifest",
-    "Failed images": "failed?format=csv",
+    **_LINKS_MEANWHILE,
 }
 
 
@@ -42,7 +43,7 @@ def running(
         counts,
         {},
         _workers(workers),
-        f"Output: {_code(output)}" + _links(address, {"Failed images": "failed?format=csv"}),
+        f"Output: {_code(output)}" + _links(address, _LINKS_MEANWHILE),
     )
 
 

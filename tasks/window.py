@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,6 +12,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from storage.members import Chunk
 from tasks.batch import Batch
+from tasks.cores import cores
 from tasks.crop_chunk import detect_and_crop
 
 _TICK_SECONDS = 0.25
@@ -39,7 +39,7 @@ def crop_chunks(
     Returns:
         How many members and chunks there were, those that were done before included.
     """
-    threads = batch.settings.run.threads or _cores() + 1
+    threads = batch.settings.run.threads or cores() + 1
     window: deque[PrefectFuture[int]] = deque()
     resumed: list[int] = []
     members = count = 0
@@ -78,10 +78,3 @@ def _wait(future: PrefectFuture[int], tick: Callable[[], None]) -> None:
         except TimeoutError:
             tick()
     tick()
-
-
-def _cores() -> int:
-    """Cores that this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
