@@ -17,23 +17,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from benchmarks.clock import crop_faces_timed
-from benchmarks.photos import Boxes, open_photos, read_labels
+from benchmarks.photos import MAX_PIXELS, NO_BOXES, Boxes, read_photos
+from benchmarks.rounds import look_in_turn
 from detection.errors import ImageError
 from detection.geometry import iou
-from detection.image import make_detector
+from detection.image import Image, make_detector
 from detection.settings import PROFILES, CutSettings, DetectionSettings
 
 MIN_IOU = 0.5
 SIDES = (320, 480, 640, 800, 1024)
 SCORES = (0.5, 0.6, 0.7, 0.8)
 HAAR_SIDE = 1024
-
-_MAX_PIXELS = 1_000_000_000
-_NO_BOXES = np.empty((0, 4), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +66,21 @@ def agree(found: Boxes, labelled: Boxes, min_iou: float = MIN_IOU) -> Agreement:
         overlaps[row, :] = overlaps[:, column] = -1
         right += 1
     return Agreement(len(labelled), len(found), right)
+
+
+def score(
+    found: Sequence[Boxes], labelled: Sequence[Boxes] | None
+) -> tuple[int, float | None, float | None]:
+    """How many boxes were found in some photos, their recall and precision; None without labels."""
+    if labelled is None:
+        return sum(map(len, found)), None, None
+    agreement = sum(map(agree, found, labelled), start=Agreement())
+    return agreement.found, agreement.recall, agreement.precision
+
+
+def boxes_of(image: Image) -> Boxes:
+    """(n, 4) float32 boxes of the faces that were cut out, by rank."""
+    return np.array([crop.box for crop in image.crops], np.float32).reshape(-1, 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +156,8 @@ class Result:
                 str(row.side),
                 "" if row.min_score is None else f"{row.min_score:g}",
                 str(row.found),
-                _share(row.recall),
-                _share(row.precision),
+                share(row.recall),
+                share(row.precision),
                 f"{row.detect_ms:.1f}",
                 f"{row.image_ms:.1f}",
                 "*" if row.edge else "",
@@ -160,30 +172,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
-    with open_photos(options.photos) as photos:
-        labels = read_labels(photos[0].parent)
-        contents = [photo.read_bytes() for photo in photos]
+    contents, faces = read_photos(options.photos)
     profiles = [_Run(name, DetectionSettings(profile=name)) for name in PROFILES]
     # A weaker face never displaces a stronger one, so the lowest score's run holds them all.
     sides = [_Run("yunet", DetectionSettings(side=side, min_score=min(SCORES))) for side in SIDES]
     haar = _Run("haar", DetectionSettings(method="haar", side=HAAR_SIDE))
     runs = [*profiles, *sides, haar]
-    rounds = range(options.rounds)
-    for number in track(rounds, "Rounds", console=Console(stderr=True), transient=True):
-        for one in runs:
-            one.begin()
-        for photo, data in enumerate(contents):
-            turn = (number + photo) % len(runs)
-            for one in runs[turn:] + runs[:turn]:  # nobody always finds the photo in the cache
-                one.look_at(data)
-    faces = None if labels is None else [labels.get(photo.name, _NO_BOXES) for photo in photos]
+    look_in_turn(runs, contents, options.rounds)
     min_face = DetectionSettings().min_face
     shorter = None if faces is None else np.concatenate(faces)[:, 2:].min(axis=1)
     rows = [one.row(faces, one.min_score) for one in profiles]
     rows += [one.row(faces, score) for one in sides for score in SCORES]
     rows.append(haar.row(faces, None))
     return Result(
-        len(photos),
+        len(contents),
         haar.unreadable,
         options.rounds,
         None if shorter is None else len(shorter),
@@ -223,37 +225,35 @@ class _Run:
     def look_at(self, data: bytes) -> None:
         try:
             image, split = crop_faces_timed(
-                data, self._detector, self._settings, CutSettings(), _MAX_PIXELS
+                data, self._detector, self._settings, CutSettings(), MAX_PIXELS
             )
         except ImageError:
             self.unreadable += 1
-            self._found.append((_NO_BOXES, np.empty(0, np.float32)))
+            self._found.append((NO_BOXES, np.empty(0, np.float32)))
             return
         # Haar gives no scores: whatever it finds passes
         scores = [1.0 if crop.score is None else crop.score for crop in image.crops]
-        boxes = np.array([crop.box for crop in image.crops], np.float32).reshape(-1, 4)
-        self._found.append((boxes, np.array(scores, np.float32)))
+        self._found.append((boxes_of(image), np.array(scores, np.float32)))
         self._detect[-1] += split.detect
         self._image[-1] += split.decode + split.detect + split.crop
 
     def row(self, labelled: Sequence[Boxes] | None, min_score: float | None) -> Row:
         """What it came to, had `min_score` been its lowest score; times are of all it found."""
         kept = [boxes[scores >= (min_score or 0)] for boxes, scores in self._found]
-        agreement = Agreement(found=sum(map(len, kept)))
-        if labelled is not None:
-            agreement = sum(map(agree, kept, labelled), start=Agreement())
+        found, recall, precision = score(kept, labelled)
         milliseconds = 1e3 / max(1, len(self._found) - self.unreadable)
         return Row(
             self._name,
             self._settings.effort.side,
             min_score,
-            agreement.found,
-            agreement.recall,
-            agreement.precision if labelled is not None else None,
+            found,
+            recall,
+            precision,
             statistics.median(self._detect) * milliseconds,
             statistics.median(self._image) * milliseconds,
         )
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A share for a table; empty where it is not known."""
     return "" if value is None else f"{value:.3f}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import thread_time
 from typing import cast
@@ -19,11 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
-from benchmarks.accuracy import Agreement, agree
-from benchmarks.photos import Boxes, open_photos, read_labels
+from benchmarks.accuracy import boxes_of, score, share
+from benchmarks.padded import SIZE, padded
+from benchmarks.photos import MAX_PIXELS, NO_BOXES, Boxes, read_photos
+from benchmarks.rounds import look_in_turn
 from detection.detector import Detector
 from detection.errors import ImageError
 from detection.haar import Haar
@@ -31,11 +32,7 @@ from detection.image import crop_faces, make_detector
 from detection.settings import PROFILES, CutSettings, DetectionSettings
 
 _SIDE = 1024  # px, longest, at which the old system looked for faces
-_SIZE = 300
-_PADDING = 0.2
 _QUALITY = 95  # OpenCV's own
-_MAX_PIXELS = 1_000_000_000
-_NO_BOXES = np.empty((0, 4), np.float32)
 
 _Look = Callable[[bytes], Boxes]
 
@@ -88,8 +85,8 @@ class Result:
                 f"{side.cpu_ms:.1f}",
                 f"{side.times:.1f}",
                 str(side.faces),
-                "" if side.recall is None else f"{side.recall:.3f}",
-                "" if side.precision is None else f"{side.precision:.3f}",
+                share(side.recall),
+                share(side.precision),
             )
         console.print(table)
 
@@ -101,55 +98,49 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> Result:
-    with open_photos(options.photos) as photos:
-        labels = read_labels(photos[0].parent)
-        contents = [photo.read_bytes() for photo in photos]
-    faces = None if labels is None else [labels.get(photo.name, _NO_BOXES) for photo in photos]
-    looks: dict[str, _Look] = {"classic": _Classic().look}
-    looks |= {name: _Ours(DetectionSettings(profile=name)).look for name in PROFILES}
-    for look in looks.values():
-        look(contents[0])  # the first image of a thread pays for what is made once
-    found: dict[str, list[Boxes]] = {}
-    spent: dict[str, list[float]] = {name: [] for name in looks}
-    rounds = range(options.rounds)
-    for number in track(rounds, "Rounds", console=Console(stderr=True), transient=True):
-        found = {name: [] for name in looks}
-        seconds = dict.fromkeys(looks, 0.0)
-        names = list(looks)
-        for photo, data in enumerate(contents):
-            turn = (number + photo) % len(names)
-            for name in names[turn:] + names[:turn]:  # nobody always finds the photo in the cache
-                started = thread_time()
-                boxes = looks[name](data)
-                seconds[name] += thread_time() - started
-                found[name].append(boxes)
-        for name, value in seconds.items():
-            spent[name].append(value / len(contents) * 1e3)
-    classic = statistics.median(spent["classic"])
-    sides = [_side(name, spent[name], classic, found[name], faces) for name in looks]
-    return Result(len(contents), None if faces is None else sum(map(len, faces)), sides)
-
-
-def _side(
-    name: str,
-    rounds: list[float],
-    classic: float,
-    found: Sequence[Boxes],
-    labelled: Sequence[Boxes] | None,
-) -> Side:
-    agreement = Agreement()
-    if labelled is not None:
-        agreement = sum(map(agree, found, labelled), start=agreement)
-    cpu_ms = statistics.median(rounds)
-    return Side(
-        name,
-        cpu_ms,
-        classic / cpu_ms,
-        sum(map(len, found)),
-        agreement.recall,
-        agreement.precision if labelled is not None else None,
-        rounds,
+    contents, faces = read_photos(options.photos)
+    sides = [_Timed("classic", _Classic().look)]
+    sides += [_Timed(name, _Ours(DetectionSettings(profile=name)).look) for name in PROFILES]
+    for one in sides:
+        one.look(contents[0])  # the first image of a thread pays for what is made once
+    look_in_turn(sides, contents, options.rounds)
+    classic = sides[0].cpu_ms
+    return Result(
+        len(contents),
+        None if faces is None else sum(map(len, faces)),
+        [
+            Side(one.name, one.cpu_ms, classic / one.cpu_ms, *score(one.found, faces), one.rounds)
+            for one in sides
+        ],
     )
+
+
+class _Timed:
+    """A side, its CPU milliseconds an image in each round, and what it found in the last."""
+
+    def __init__(self, name: str, look: _Look) -> None:
+        self.name = name
+        self.look = look
+        self.found: list[Boxes] = []
+        self._seconds: list[float] = []
+
+    @property
+    def rounds(self) -> list[float]:
+        return [seconds / len(self.found) * 1e3 for seconds in self._seconds]
+
+    @property
+    def cpu_ms(self) -> float:
+        return statistics.median(self.rounds)
+
+    def begin(self) -> None:
+        self.found.clear()
+        self._seconds.append(0.0)
+
+    def look_at(self, data: bytes) -> None:
+        started = thread_time()
+        boxes = self.look(data)
+        self._seconds[-1] += thread_time() - started
+        self.found.append(boxes)
 
 
 class _Classic:
@@ -163,7 +154,7 @@ class _Classic:
             cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR),
         )
         if image is None:
-            return _NO_BOXES
+            return NO_BOXES
         height, width = image.shape[:2]
         shrink = min(1.0, _SIDE / max(height, width))
         small = image
@@ -173,11 +164,8 @@ class _Classic:
                 cv2.resize(image, (round(width * shrink), round(height * shrink))),
             )
         boxes = self._cascade.detect(small).scaled(1 / shrink, 1 / shrink).boxes
-        for x, y, w, h in boxes:
-            x0, y0 = max(0, round(x - w * _PADDING)), max(0, round(y - h * _PADDING))
-            x1 = min(width, round(x + w * (1 + _PADDING)))
-            y1 = min(height, round(y + h * (1 + _PADDING)))
-            crop = cv2.resize(image[y0:y1, x0:x1], (_SIZE, _SIZE))
+        for part in padded(image, boxes):
+            crop = cv2.resize(part, (SIZE, SIZE))
             cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         return boxes
 
@@ -191,7 +179,7 @@ class _Ours:
     def look(self, data: bytes) -> Boxes:
         """Crops all faces of an image, and says where they were, in its pixels."""
         try:
-            image = crop_faces(data, self._detector, self._settings, self._cut, _MAX_PIXELS)
+            image = crop_faces(data, self._detector, self._settings, self._cut, MAX_PIXELS)
         except ImageError:
-            return _NO_BOXES
-        return np.array([crop.box for crop in image.crops], np.float32).reshape(-1, 4)
+            return NO_BOXES
+        return boxes_of(image)

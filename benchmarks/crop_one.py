@@ -8,20 +8,20 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
+from benchmarks.photos import MAX_PIXELS
 from detection.detector import Detector
 from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
 from detection.settings import CutSettings, DetectionSettings
 
 _DETECTION, _CUT = DetectionSettings(), CutSettings()
-_MAX_PIXELS = 1_000_000_000
 _of_thread = threading.local()
 
 
 def crop_one(photo: str, output: str) -> int:
     """Crops the faces of a photo into a folder, and returns how many there were."""
     try:
-        image = crop_faces(Path(photo).read_bytes(), _detector(), _DETECTION, _CUT, _MAX_PIXELS)
+        image = crop_faces(Path(photo).read_bytes(), _detector(), _DETECTION, _CUT, MAX_PIXELS)
     except ImageError:
         return 0
     for crop in image.crops:

@@ -10,29 +10,24 @@ from __future__ import annotations
 
 import argparse
 import threading
-import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import cast
 from uuid import UUID
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from skimage import data
 
 from benchmarks.million import MIB, Planning, plan_in_fresh_process
+from benchmarks.photos import pack, write_astronaut
+from benchmarks.process import descendants, memory
 from benchmarks.server import ended, prefect_server, process_worker, register, submit
 from benchmarks.synthetic import write_zip
-from detection.crop import encode
 
 _SIDE = 200  # px
-_QUALITY = 90
 _LOOK_SECONDS = 0.5
 
 
@@ -109,11 +104,12 @@ def run(options: argparse.Namespace) -> Result:
         write_zip(folder / "million.zip", options.members)
         planning = plan_in_fresh_process(folder / "million.zip")
         (folder / "million.zip").unlink()
+        write_astronaut(folder / "astronaut.jpg", _SIDE)
         with prefect_server():
             register()
             for images in options.sizes:
                 archive = folder / f"{images}.zip"
-                _write_photos(archive, images)
+                pack([folder / "astronaut.jpg"], archive, images)
                 for workers in (1, 2):
                     batches.append(_crop(archive, images, workers))
                 archive.unlink()
@@ -179,8 +175,9 @@ def _peak(parents: list[int]) -> Iterator[_Peak]:
 
     def watch() -> None:
         while not peak.over.wait(_LOOK_SECONDS):
-            for pid in _descendants(parents):
-                peak.bytes = max(peak.bytes, _high_water(pid))
+            for pid in chain.from_iterable(map(descendants, parents)):
+                with suppress(OSError):  # it has just ended
+                    peak.bytes = max(peak.bytes, memory(pid, "VmHWM"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -189,35 +186,3 @@ def _peak(parents: list[int]) -> Iterator[_Peak]:
     finally:
         peak.over.set()
         watcher.join()
-
-
-def _descendants(parents: list[int]) -> list[int]:
-    found: list[int] = []
-    waiting = [*parents]
-    while waiting:
-        pid = waiting.pop()
-        try:
-            tasks = [task.read_text() for task in Path(f"/proc/{pid}/task").glob("*/children")]
-        except OSError:
-            continue  # it has ended
-        children = [int(child) for task in tasks for child in task.split()]
-        found += children
-        waiting += children
-    return found
-
-
-def _high_water(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
-
-
-def _write_photos(archive: Path, images: int) -> None:
-    picture = cast(NDArray[np.uint8], data.astronaut()[:, :, ::-1])  # type: ignore[no-untyped-call]
-    small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    photo = encode(cast(NDArray[np.uint8], small), "jpg", _QUALITY)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
-        for image in range(images):
-            file.writestr(f"{image // 1000:04d}/{image:07d}.jpg", photo)

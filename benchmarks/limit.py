@@ -25,13 +25,12 @@ import fsspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.photos import open_photos, pack
+from benchmarks.photos import MAX_PIXELS, open_photos, pack, repeated
 from benchmarks.server import Server, prefect_server
 from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
 from detection.settings import CutSettings, DetectionSettings
-
-_MAX_PIXELS = 1_000_000_000
+from tasks.cores import cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +129,8 @@ def run(options: argparse.Namespace) -> Result:
             pack(photos, archive, members)
             if options.s3:
                 fsspec.filesystem("s3").put_file(str(archive), f"{store}/{name}")
-        contents = [photo.read_bytes() for photo in photos]
-        repeated = [contents[member % len(contents)] for member in range(options.images)]
-        return _measure(store, options.layout, repeated, _cores(), options.rounds, server)
+        images = repeated(photos, options.images)
+        return _measure(store, options.layout, images, cores(), options.rounds, server)
 
 
 @contextmanager
@@ -192,7 +190,7 @@ def _bare(images: Iterable[bytes], threads: int) -> int:
         faces = 0
         for data in waiting:
             try:
-                faces += len(crop_faces(data, detector, detection, crop, _MAX_PIXELS).crops)
+                faces += len(crop_faces(data, detector, detection, crop, MAX_PIXELS).crops)
             except ImageError:
                 continue  # a row in the flow's manifest, nothing here
         return faces
@@ -217,10 +215,3 @@ def _median_wall(rounds: Iterable[Round]) -> float:
 
 def _median_cpu(rounds: Iterable[Round]) -> float:
     return statistics.median(one.cpu for one in rounds)
-
-
-def _cores() -> int:
-    """Cores that this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

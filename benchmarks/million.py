@@ -11,6 +11,7 @@ chunks and shards as they were planned. Then a server prunes them, once they are
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.process import memory
 from benchmarks.rows import PRUNING, Rows, fit, prune, run_batches
 from benchmarks.synthetic import write_tar, write_zip
 
@@ -169,7 +171,7 @@ def _plan(archive: Path) -> Planning:
     from tasks.shards import plan_shards
 
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak is what is used now
-    before, began, used = _memory("VmRSS"), time.perf_counter(), time.process_time()
+    before, began, used = memory(os.getpid(), "VmRSS"), time.perf_counter(), time.process_time()
     batch = plan.fn(str(archive), f"{archive} output", CropSettings())
     planned = plan_shards(batch)
     seconds, used = time.perf_counter() - began, time.process_time() - used
@@ -180,12 +182,5 @@ def _plan(archive: Path) -> Planning:
         len(planned.shards),
         seconds,
         used,
-        (_memory("VmHWM") - before) / MIB,
+        (memory(os.getpid(), "VmHWM") - before) / MIB,
     )
-
-
-def _memory(field: str) -> int:
-    """Bytes, by proc(5)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (kib,) = (line.split()[1] for line in lines if line.startswith(f"{field}:"))
-    return int(kib) << 10

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.server import Server, cpu_seconds, ended, submit
+from benchmarks.process import cpu_seconds
+from benchmarks.server import Server, ended, submit
 
 FEW, MANY = 1, 5  # shards
 SHARE = 0.03  # most that a shard's overhead may be of what its images cost

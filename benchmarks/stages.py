@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clock import crop_faces_timed
-from benchmarks.photos import open_photos, pack, resize
+from benchmarks.photos import MAX_PIXELS, open_photos, pack, repeated, resize
 from benchmarks.server import Server, prefect_server
 from detection.crop import encode
 from detection.decode import Source
@@ -43,7 +43,6 @@ from storage.zip import ZipArchive
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MAX_PIXELS = 1_000_000_000
 _IN_CHUNK = {
     "read": "archive member: read, inflate, CRC",
     "decode": "header, decode, shrink",
@@ -133,8 +132,8 @@ def run(options: argparse.Namespace) -> Result:
             photos = resize(photos, options.megapixels, folder / "resized")
         pack(photos, folder / "first.zip", 1)
         pack(photos, folder / "photos.zip", options.images)
-        used = [photos[member % len(photos)].read_bytes() for member in range(options.images)]
-        return _measure(folder, used, options.megapixels, server)
+        contents = repeated(photos, options.images)
+        return _measure(folder, contents, options.megapixels, server)
 
 
 def _measure(
@@ -187,18 +186,18 @@ def _floor(contents: Sequence[bytes]) -> dict[str, float]:
     )
     encodes = patch("detection.image.encode", clock.whole("crop", encode))
     decode = clock.whole("decode", Source.decode)
-    for data in contents:
-        try:
-            source = Source.open(data, _MAX_PIXELS)
-            with runs, encodes:
-                image = crop_faces(data, detector, detection, cut, _MAX_PIXELS)
-            needed = detection.effort.side / max(source.width, source.height)
-            if image.crops:
-                finest = cut.size / min(crop.square.side for crop in image.crops)
-                needed = max(needed, finest)
-            decode(source, source.reduction_for(needed))
-        except ImageError:
-            continue
+    with runs, encodes:
+        for data in contents:
+            try:
+                source = Source.open(data, MAX_PIXELS)
+                image = crop_faces(data, detector, detection, cut, MAX_PIXELS)
+                needed = detection.effort.side / max(source.width, source.height)
+                if image.crops:
+                    finest = cut.size / min(crop.square.side for crop in image.crops)
+                    needed = max(needed, finest)
+                decode(source, source.reduction_for(needed))
+            except ImageError:
+                continue
     return {stage: value / len(contents) * 1e3 for stage, value in clock.seconds.items()}
 
 

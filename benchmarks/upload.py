@@ -26,7 +26,8 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.server import cpu_seconds, prefect_server, register
+from benchmarks.process import cpu_seconds, memory
+from benchmarks.server import prefect_server, register
 from intake.crops_zip import stream_zip
 
 MIB = 1 << 20
@@ -205,21 +206,15 @@ def _copied(archive: Path) -> Transfer:
 
 def _uploaded(way: str, pid: int, archive: Path, send: Callable[[], str]) -> Transfer:
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from here
-    memory, cpu = _memory(pid, "VmRSS"), cpu_seconds(pid) or 0.0
+    before, cpu = memory(pid, "VmRSS"), cpu_seconds(pid) or 0.0
     began = time.monotonic()
     send()
     seconds = time.monotonic() - began
     used = (cpu_seconds(pid) or 0.0) - cpu
-    peak = (_memory(pid, "VmHWM") - memory) / MIB
+    peak = (memory(pid, "VmHWM") - before) / MIB
     for stored in archive.parent.glob("store/uploads/*/*"):
         stored.unlink()
     return Transfer(way, seconds, archive.stat().st_size / MIB / seconds, used, peak)
-
-
-def _memory(pid: int, name: str) -> int:
-    """Bytes, by proc(5)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
 
 
 def _read(pid: int, url: str, batch: str, rate: int, seconds: float) -> Reading:

@@ -16,11 +16,12 @@ from uuid import UUID
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, State, StateType
+from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, State, StateType
 from prefect.deployments import run_deployment
 
 from tasks.priority import queue_name
@@ -139,6 +140,13 @@ def shards_of(run: UUID) -> list[FlowRun]:
                 parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run])
             )
         )
+
+
+def artifacts_of(run: UUID) -> list[Artifact]:
+    """What a run shows on its page."""
+    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
+    with get_client(sync_client=True) as client:
+        return client.read_artifacts(flow_run_filter=mine)
 
 
 def taken_by(run: FlowRun) -> str:

@@ -92,11 +92,9 @@ def test_a_photo_on_its_side_or_head_is_turned(turns: int, scale: int) -> None:
     settings = THOROUGH.model_copy(update={"side": 200})
     turned = np.ascontiguousarray(np.rot90(upright, turns))
     assert len(found(turned, settings.model_copy(update={"profile": "balanced"}))) == 0
-    [box], [points] = found(turned, settings).boxes, found(turned, settings).landmarks
-    [straight], [straight_points] = (
-        found(upright, settings).boxes,
-        found(upright, settings).landmarks,
-    )
+    here, there = found(upright, settings), found(turned, settings)
+    [straight], [straight_points] = here.boxes, here.landmarks
+    [box], [points] = there.boxes, there.landmarks
 
     # the corners and points of the upright face, where numpy turns their pixels to
     side = 200 * scale

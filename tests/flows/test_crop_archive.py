@@ -24,6 +24,7 @@ from tasks.settings import CropSettings
 from tests.flows.batches import Result, picture, result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
 from tests.services import S3, RangeHandler, web_server
+from tests.workers import artifacts_of
 
 pytestmark = [pytest.mark.service, pytest.mark.usefixtures("prefect")]
 
@@ -68,8 +69,7 @@ def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
     assert run is not None
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
     with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts(flow_run_filter=mine)
-        shown = {artifact.key: str(artifact.data) for artifact in artifacts}
+        shown = {artifact.key: str(artifact.data) for artifact in artifacts_of(run)}
         names: set[str] = set()
         patience = time.monotonic() + 20  # task runs reach the server as events
         while "chunk 1: members 8-15" not in names and time.monotonic() < patience:

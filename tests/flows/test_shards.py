@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling
 
@@ -20,6 +19,7 @@ from tasks.settings import CropSettings
 from tests.flows.batches import Result, result
 from tests.workers import (
     StartWorker,
+    artifacts_of,
     kill,
     look,
     process_workers,
@@ -82,10 +82,7 @@ def test_two_workers_leave_what_one_run_leaves(
     # those too that no worker has begun
     assert all(shard.name.startswith(f"{archive.name} · shard ") for shard in shards)
     # the batch's page says who did how much
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
-    with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts(flow_run_filter=mine)
-    (summary,) = (str(one.data) for one in artifacts if one.key == "batch-summary")
+    (summary,) = (str(one.data) for one in artifacts_of(run.id) if one.key == "batch-summary")
     shares = re.findall(r"\| `(\w+)` \| ([\d,]+) \| \d+ % \|", summary)
     assert {name for name, _ in shares} == {"first", "second"}
     assert sum(int(images.replace(",", "")) for _, images in shares) == MEMBERS

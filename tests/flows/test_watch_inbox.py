@@ -17,10 +17,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterName,
-    FlowRunFilter,
-    FlowRunFilterId,
 )
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import Artifact, FlowRun, State
 
 from deployments.__main__ import main as apply_deployments
 from flows.watch_inbox import watch_inbox
@@ -29,6 +27,7 @@ from storage.output import Output
 from tasks.inbox import MOST_STARTED, Started, StartError
 from tasks.settings import CropSettings
 from tests.services import S3
+from tests.workers import artifacts_of
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -113,10 +112,9 @@ def begin(run: FlowRun) -> None:
     Output(run.parameters["output"]).claim(record, "resume")
 
 
-def artifacts(run: State[Any]) -> list[Any]:
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run.state_details.flow_run_id]))
-    with get_client(sync_client=True) as client:
-        return client.read_artifacts(flow_run_filter=mine)
+def artifacts(run: State[Any]) -> list[Artifact]:
+    assert run.state_details.flow_run_id is not None
+    return artifacts_of(run.state_details.flow_run_id)
 
 
 @pytest.mark.parametrize("kind", ["place", "bucket"])
@@ -259,7 +257,7 @@ def test_the_run_shows_what_it_has_started_and_what_it_waits_for(place: str) -> 
     (started,) = run.result()
     (table,) = artifacts(run)
     assert table.key == "inbox"
-    assert json.loads(table.data) == [
+    assert json.loads(str(table.data)) == [
         {"Archive": started.archive, "State": f"started: {started.flow_run_id}"},
         {"Archive": f"{place}/in/empty.zip", "State": "it is empty"},
     ]

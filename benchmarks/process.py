@@ -1,0 +1,44 @@
+"""What processes use, as proc(5) tells it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """CPU that a process has used, and its children that have ended; None without a /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # proc(5): fields 14 to 17, of which the first two, with a name that may hold anything, end at
+    # the last bracket
+    return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int, field: str) -> int:
+    """Bytes of a process: `VmRSS`, what it has now, or `VmHWM`, the most that it had.
+
+    0 for a process that is over but for its parent's notice.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        try:
+            tasks = list(Path(f"/proc/{waiting.pop()}/task").glob("*/children"))
+            children = [int(child) for task in tasks for child in task.read_text().split()]
+        except OSError:
+            continue  # it has ended
+        found += children
+        waiting += children
+    return found
