@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.photos import MAX_PIXELS, open_photos, pack, repeated
+from benchmarks.process import sandboxes_cpu_seconds
 from benchmarks.server import Server, prefect_server
 from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
@@ -38,7 +39,7 @@ class Round:
     """One run of one side.
 
     Attributes:
-        wall, cpu: seconds; CPU of this process and its children.
+        wall, cpu: seconds; CPU of this process and those that images are worked on in.
         server_cpu: CPU seconds of Prefect's server meanwhile; None where not known.
         faces: found.
     """
@@ -55,7 +56,7 @@ class Result:
 
     Attributes:
         images: members of the ZIP, some of them perhaps the same photo.
-        threads: of the bare loop, one a core; the flow has its default, one more.
+        threads: of the bare loop, one a core; the flow has as many processes.
         ratio: the flow's images a second over the bare loop's.
         cpu_ratio: the flow's CPU seconds over the bare loop's, medians, without Prefect's server.
         server_cpu_ms: CPU milliseconds an image of Prefect's server during the flow, median; None
@@ -201,12 +202,16 @@ def _bare(images: Iterable[bytes], threads: int) -> int:
 
 def _time(side: Callable[[], int], server: Server) -> Round:
     before = server.cpu_seconds()
-    wall, cpu = time.perf_counter(), sum(os.times()[:4])
+    wall, cpu = time.perf_counter(), _cpu_seconds()
     faces = side()
-    wall, cpu = time.perf_counter() - wall, sum(os.times()[:4]) - cpu
+    wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
     after = server.cpu_seconds()
     server_cpu = None if before is None or after is None else after - before
     return Round(wall, cpu, server_cpu, faces)
+
+
+def _cpu_seconds() -> float:
+    return time.process_time() + sandboxes_cpu_seconds()
 
 
 def _median_wall(rounds: Iterable[Round]) -> float:

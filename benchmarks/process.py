@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from detection.sandbox import idle_pids
+
 
 def cpu_seconds(pid: int) -> float | None:
     """CPU that a process has used, and its children that have ended; None without a /proc."""
@@ -42,3 +44,8 @@ def descendants(pid: int) -> list[int]:
         found += children
         waiting += children
     return found
+
+
+def sandboxes_cpu_seconds() -> float:
+    """CPU that the processes have used in which this one has images worked on."""
+    return sum(cpu_seconds(pid) or 0.0 for pid in idle_pids())

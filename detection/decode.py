@@ -181,6 +181,8 @@ def _decode_jpeg(data: bytes, height: int, width: int) -> Pixels:
             data, "BGR", strict=False, min_height=height, min_width=width
         )
     except ValueError as error:
+        if "Insufficient memory" in str(error):  # libjpeg's words, for a progressive JPEG
+            raise MemoryError from error
         raise _damaged("jpeg", error) from error
     return cast(Pixels, pixels)
 

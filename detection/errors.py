@@ -14,6 +14,9 @@ class ImageErrorCode(StrEnum):
     CORRUPT_IMAGE = "corrupt_image"
     TRUNCATED_IMAGE = "truncated_image"
     TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_SLOW = "too_slow"
+    TOO_MUCH_MEMORY = "too_much_memory"
+    DECODER_CRASHED = "decoder_crashed"
 
 
 class ImageError(Exception):

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from itertools import chain
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.manifest import encode_part, failed_members, replace_rows
-from storage.members import Chunk
+from storage.members import Chunk, Entry
 from storage.output import CROPS, shard_name
 from storage.shard import pack
 from tasks.batch import Batch
 from tasks.crop_member import CroppedMember, crop_member
+from tasks.images import ImagePool
 from tasks.retries import RETRY_TRANSIENT, last_attempt
 
 
@@ -29,7 +31,7 @@ class StoppedError(Exception):
     persist_result=False,
     **RETRY_TRANSIENT,
 )
-def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
+def detect_and_crop(batch: Batch, chunk: Chunk, images: ImagePool) -> int:
     """Does one chunk, from its bytes in the archive to its part at the output.
 
     May be run any number of times, anywhere, to the same result. Returns the number of members.
@@ -39,7 +41,7 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
         StoppedError: the batch is ending early.
     """
     with batch.store.slot():
-        members, crops = _crop(batch, chunk)
+        members, crops = _crop(batch, chunk, images)
         batch.output.put_crops(crops)
         batch.output.put_part(chunk.number, encode_part([member.row for member in members]))
     batch.progress.commit(chunk.number)
@@ -53,7 +55,7 @@ def detect_and_crop(batch: Batch, chunk: Chunk) -> int:
     persist_result=False,
     **RETRY_TRANSIENT,
 )
-def retry_failed_members(batch: Batch, chunk: Chunk) -> int:
+def retry_failed_members(batch: Batch, chunk: Chunk, images: ImagePool) -> int:
     """Drives the failed members of a chunk that is done again, and commits it anew.
 
     Raises:
@@ -65,7 +67,7 @@ def retry_failed_members(batch: Batch, chunk: Chunk) -> int:
     with batch.store.slot():
         # packed crops can only be written together, so there all of the chunk is cropped again
         only = None if batch.settings.output.layout == "shards" else attempts.keys()
-        members, crops = _crop(batch, chunk, only)
+        members, crops = _crop(batch, chunk, images, only)
         rows = [
             replace(member.row, attempts=attempts[member.row.member] + 1)
             for member in members
@@ -78,23 +80,24 @@ def retry_failed_members(batch: Batch, chunk: Chunk) -> int:
 
 
 def _crop(
-    batch: Batch, chunk: Chunk, only: Collection[int] | None = None
+    batch: Batch, chunk: Chunk, images: ImagePool, only: Collection[int] | None = None
 ) -> tuple[list[CroppedMember], dict[str, bytes]]:
     """The members of a chunk, or some of them by their index, and the files of their crops."""
     batch.progress.begin(chunk.number)
-    packed = batch.settings.output.layout == "shards"
-    members: list[CroppedMember] = []
-    crops: dict[str, bytes] = {}
-    for entry in batch.archive.read(chunk, last_try=last_attempt()):
+
+    def work(entry: Entry) -> CroppedMember:
         if batch.stop.is_set():
             raise StoppedError(f"Chunk {chunk.number} was given up.")
-        if only is not None and entry.index not in only:
-            continue
         member = crop_member(entry, chunk, batch.settings)
-        members.append(member)
-        crops.update(_files(member, packed))
         batch.show(member.crops)
         batch.progress.add(chunk.number, member.row)
+        return member
+
+    entries = batch.archive.read(chunk, last_try=last_attempt())
+    wanted = (entry for entry in entries if only is None or entry.index in only)
+    members = images.map(work, wanted)
+    packed = batch.settings.output.layout == "shards"
+    crops = dict(chain.from_iterable(_files(member, packed) for member in members))
     if crops and packed:
         crops = {f"{CROPS}/{shard_name(chunk.number)}": pack(crops)}
     return members, crops

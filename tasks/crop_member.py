@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import threading
 from dataclasses import dataclass
 
-from detection.detector import Detector
 from detection.errors import ImageError
-from detection.image import Crop, crop_faces, make_detector
-from detection.settings import DetectionSettings
+from detection.image import Crop
+from detection.sandbox import Bounds, UnforeseenError, crop_faces_apart
 from detection.sniff import sniff
 from storage.errors import MemberErrorCode, SkipReason
 from storage.manifest import FaceRow, MemberRow, Status
@@ -22,7 +20,7 @@ from tasks.settings import CropSettings
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
 
-_of_thread = threading.local()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +50,14 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
         return _without_image(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        image = crop_faces(
-            data,
-            _detector(settings.detection),
-            settings.detection,
-            settings.crop,
-            settings.limits.max_pixels,
-        )
+        limits = settings.limits
+        bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
+        image = crop_faces_apart(data, settings.detection, settings.crop, bounds)
     except ImageError as error:
         return _without_image(entry, Status.FAILED, error.code.value, str(error), digest)
-    except Exception as error:
-        logging.getLogger(__name__).exception("Member %d (%s)", entry.index, entry.name)
-        message = f"Facecrop itself failed on this image: {type(error).__name__}. Please report it."
+    except UnforeseenError as error:
+        _log.error("Member %d (%s):\n%s", entry.index, entry.name, error)
+        message = f"Facecrop itself failed on this image: {error.kind}. Please report it."
         return _without_image(entry, Status.FAILED, INTERNAL_ERROR, message, digest)
     stem = _crop_stem(entry, chunk, settings)
     return CroppedMember(
@@ -85,15 +79,6 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
         ),
         [crop.data for crop in image.crops],
     )
-
-
-def _detector(settings: DetectionSettings) -> Detector:
-    """This thread's own detector, made once."""
-    made: tuple[DetectionSettings, Detector] | None = getattr(_of_thread, "detector", None)
-    if made is None or made[0] != settings:
-        made = (settings, make_detector(settings))
-        _of_thread.detector = made
-    return made[1]
 
 
 def _without_image(

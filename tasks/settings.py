@@ -32,6 +32,20 @@ class LimitSettings(BaseModel):
         le=4096,
         description="Largest member in MiB, unpacked. Larger ones fail, unread.",
     )
+    image_seconds: int = Field(
+        120,
+        ge=1,
+        le=3600,
+        description="Most seconds that one image may be worked on. Where it takes longer it fails.",
+    )
+    image_mib: int = Field(
+        3072,
+        title="Image MiB",
+        ge=256,
+        le=65_536,
+        description="Most MiB of memory that one image may take. One that needs more fails. "
+        "100 megapixels with an alpha channel take 2300.",
+    )
 
 
 class ChunkSettings(BaseModel):
@@ -45,8 +59,8 @@ class ChunkSettings(BaseModel):
         title="MiB",
         ge=1,
         le=1024,
-        description="Most MiB of archive in a chunk. One chunk a thread is in memory, and one more "
-        "waits where an archive can only be read in order.",
+        description="Most MiB of archive in a chunk. Three chunks are in memory, and one more for "
+        "every four cores; twice as many where an archive can only be read in order.",
     )
 
 
@@ -71,8 +85,8 @@ class RunSettings(BaseModel):
         0,
         ge=0,
         le=256,
-        description="Images worked on at once. 0: one more than there are cores, so that "
-        "reading and writing go on meanwhile.",
+        description="Images worked on at once, each in a process of its own. 0: as many as there "
+        "are cores.",
     )
     shard_members: int = Field(
         10_000,

@@ -1,4 +1,4 @@
-"""Chunks over a pool of threads, a few in hand at a time, however many there are."""
+"""A task mapped over chunks, a few in hand at a time, however many there are."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from storage.members import Chunk
 from tasks.batch import Batch
 from tasks.cores import cores
 from tasks.crop_chunk import detect_and_crop
+from tasks.images import ImagePool
 
 _TICK_SECONDS = 0.25
+_CHUNKS = 3  # one is read, one worked on, one written; and more where there are many cores
+_THREADS_A_CHUNK = 4
 _PARTS_AT_ONCE = 64  # so many are read together
 
 
@@ -23,7 +26,7 @@ def crop_chunks(
     batch: Batch,
     chunks: Iterable[Chunk],
     tick: Callable[[], None],
-    work: Task[[Batch, Chunk], int] = detect_and_crop,
+    work: Task[[Batch, Chunk, ImagePool], int] = detect_and_crop,
 ) -> tuple[int, int]:
     """Maps a task over the chunks that are not done.
 
@@ -39,11 +42,12 @@ def crop_chunks(
     Returns:
         How many members and chunks there were, those that were done before included.
     """
-    threads = batch.settings.run.threads or cores() + 1
+    threads = batch.settings.run.threads or cores()
+    at_once = _CHUNKS + threads // _THREADS_A_CHUNK
     window: deque[PrefectFuture[int]] = deque()
     resumed: list[int] = []
     members = count = 0
-    with ThreadPoolTaskRunner[Any](max_workers=threads) as runner:
+    with ImagePool(threads) as images, ThreadPoolTaskRunner[Any](max_workers=at_once) as runner:
         try:
             for chunk in chunks:
                 members, count = members + chunk.count, count + 1
@@ -52,8 +56,9 @@ def crop_chunks(
                     if len(resumed) == _PARTS_AT_ONCE:
                         _resume(batch, resumed)
                     continue
-                window.append(runner.submit(work, {"batch": batch, "chunk": chunk}))
-                if len(window) > threads:
+                given = {"batch": batch, "chunk": chunk, "images": images}
+                window.append(runner.submit(work, given))
+                if len(window) > at_once:
                     _wait(window.popleft(), tick)
             _resume(batch, resumed)
             while window:

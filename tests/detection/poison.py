@@ -1,0 +1,48 @@
+"""A child of the sandbox to which images with certain endings are poison.
+
+Stands in for what no file does reliably to a decoder that is kept up to date. Run with `python -m`;
+the environment names a file that remembers which image has done its harm already.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+from detection import sandbox
+from detection.detector import Detector
+from detection.image import Image, crop_faces
+from detection.settings import CutSettings, DetectionSettings
+
+ABORTS, HANGS, EATS = b"this one aborts", b"this one hangs", b"this one eats memory"
+ABORTS_ONCE = b"this one aborts once"
+MEMORY_FILE = "POISON_MEMORY"
+
+
+def _crop_faces(
+    data: bytes | memoryview,
+    detector: Detector,
+    detection: DetectionSettings,
+    crop: CutSettings,
+    max_pixels: int,
+) -> Image:
+    end = bytes(data[-32:])
+    if end.endswith(ABORTS):
+        os.abort()
+    if end.endswith(ABORTS_ONCE) and not Path(os.environ[MEMORY_FILE]).exists():
+        Path(os.environ[MEMORY_FILE]).touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if end.endswith(HANGS):
+        while True:
+            time.sleep(1)
+    if end.endswith(EATS):
+        eaten = []
+        while True:
+            eaten.append(bytearray(16 << 20))
+    return crop_faces(data, detector, detection, crop, max_pixels)
+
+
+if __name__ == "__main__":
+    with patch.object(sandbox, "crop_faces", _crop_faces):
+        sandbox.main()

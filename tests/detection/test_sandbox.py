@@ -1,0 +1,191 @@
+"""Images that crash, hang or eat memory are alone with it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from detection import sandbox
+from detection.errors import ImageError, ImageErrorCode
+from detection.image import Image as Result
+from detection.image import crop_faces, make_detector
+from detection.sandbox import Bounds, UnforeseenError, crop_faces_apart
+from detection.settings import CutSettings, DetectionSettings
+from tests.detection import poison
+from tests.pictures import astronaut_jpeg, encoded, group, no_face_jpeg
+
+BOUNDS = Bounds(max_pixels=100_000_000, seconds=60, memory_mib=1024)
+
+
+@pytest.fixture(autouse=True)
+def own_children() -> Iterator[None]:
+    """No child is left by, or to, another test."""
+    sandbox.end_idle()
+    yield
+    sandbox.end_idle()
+
+
+@pytest.fixture
+def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-m", poison.__name__))
+    monkeypatch.setenv(poison.MEMORY_FILE, str(tmp_path / "done"))
+
+
+def apart(
+    data: bytes, bounds: Bounds = BOUNDS, detection: DetectionSettings | None = None
+) -> Result:
+    return crop_faces_apart(data, detection or DetectionSettings(), CutSettings(), bounds)
+
+
+def without_times(image: Result) -> tuple[object, ...]:
+    return image.width, image.height, image.crops
+
+
+def code_of(data: bytes, bounds: Bounds = BOUNDS) -> ImageErrorCode:
+    with pytest.raises(ImageError) as caught:
+        apart(data, bounds)
+    return caught.value.code
+
+
+def gone(pid: int, within: float) -> bool:
+    """Whether a process, which may be waited for by nobody, ends in so many seconds."""
+    give_up = time.monotonic() + within
+    while time.monotonic() < give_up:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("method", ["yunet", "haar"])
+def test_the_result_is_the_same_as_in_this_process(method: str) -> None:
+    detection = DetectionSettings.model_validate({"method": method})
+    cut = CutSettings()
+    for data in (astronaut_jpeg(), no_face_jpeg(), encoded(group((300, 200), (600, 300)), "PNG")):
+        here = crop_faces(data, make_detector(detection), detection, cut, BOUNDS.max_pixels)
+        there = crop_faces_apart(memoryview(data), detection, cut, BOUNDS)
+        assert without_times(there) == without_times(here)
+
+
+def test_one_child_serves_images_and_settings_in_turn() -> None:
+    small = CutSettings(size=64, format="png")
+    for _ in range(2):
+        assert len(apart(astronaut_jpeg()).crops) == 1
+        [face] = crop_faces_apart(astronaut_jpeg(), DetectionSettings(), small, BOUNDS).crops
+        with Image.open(BytesIO(face.data)) as picture:
+            assert (picture.size, picture.format) == ((64, 64), "PNG")
+    assert len(sandbox.idle_pids()) == 1
+
+
+def test_an_image_error_is_the_same_as_in_this_process() -> None:
+    damaged = astronaut_jpeg()[:2000]
+    with pytest.raises(ImageError) as here:
+        crop_faces(
+            damaged, make_detector(DetectionSettings()), DetectionSettings(), CutSettings(), 10**8
+        )
+    with pytest.raises(ImageError) as there:
+        apart(damaged)
+    assert (there.value.code, str(there.value)) == (here.value.code, str(here.value))
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_a_crash_is_told_of_its_image_alone() -> None:
+    assert apart(no_face_jpeg()).crops == []
+    with pytest.raises(ImageError, match=r"2 times \(SIGABRT\)") as caught:
+        apart(astronaut_jpeg() + poison.ABORTS)
+    assert caught.value.code is ImageErrorCode.DECODER_CRASHED
+    assert len(apart(astronaut_jpeg()).crops) == 1
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_a_crash_that_does_not_come_again_costs_nothing() -> None:
+    assert len(apart(astronaut_jpeg() + poison.ABORTS_ONCE).crops) == 1
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_an_image_that_hangs_is_given_up_in_time() -> None:
+    apart(no_face_jpeg())
+    started = time.monotonic()
+    assert code_of(astronaut_jpeg() + poison.HANGS, Bounds(10**8, 2, 1024)) is (
+        ImageErrorCode.TOO_SLOW
+    )
+    assert 2 <= time.monotonic() - started < 20
+    assert len(apart(astronaut_jpeg()).crops) == 1
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_memory_has_an_end() -> None:
+    assert code_of(astronaut_jpeg() + poison.EATS) is ImageErrorCode.TOO_MUCH_MEMORY
+    assert len(apart(astronaut_jpeg()).crops) == 1
+
+
+def test_a_real_image_that_needs_too_much_memory_says_so() -> None:
+    large = BytesIO()
+    Image.new("RGB", (9000, 9000)).save(large, "PNG", compress_level=1)
+    with pytest.raises(ImageError, match=r"256 MiB .*limits\.image_mib") as caught:
+        apart(large.getvalue(), Bounds(10**8, 60, 256))
+    assert caught.value.code is ImageErrorCode.TOO_MUCH_MEMORY
+    assert apart(large.getvalue(), Bounds(10**8, 60, 2048)).crops == []
+
+
+def test_a_progressive_jpeg_that_needs_too_much_memory_says_so() -> None:
+    large = BytesIO()
+    Image.new("RGB", (9900, 10_000)).save(large, "JPEG", progressive=True)
+    assert code_of(large.getvalue(), Bounds(10**8, 60, 256)) is ImageErrorCode.TOO_MUCH_MEMORY
+
+
+def test_what_nobody_foresaw_comes_with_its_traceback() -> None:
+    with pytest.raises(UnforeseenError, match=r"Traceback[\s\S]*no/such\.onnx") as caught:
+        apart(astronaut_jpeg(), detection=DetectionSettings(model="/no/such.onnx"))
+    assert caught.value.kind == "ValueError"
+
+
+def test_a_stop_meant_for_the_parent_does_not_reach_the_child() -> None:
+    apart(no_face_jpeg())
+    [child] = sandbox.idle_pids()
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        os.kill(child, stop)
+    assert len(apart(astronaut_jpeg()).crops) == 1
+    assert sandbox.idle_pids() == [child]
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("ending", [b"", poison.HANGS], ids=["idle", "at work"])
+def test_a_child_does_not_outlive_a_parent_that_is_killed(ending: bytes, tmp_path: Path) -> None:
+    (tmp_path / "image.jpg").write_bytes(astronaut_jpeg() + ending)
+    script = (
+        "import pathlib, sys, time\n"
+        "from detection import sandbox\n"
+        "from detection.settings import CutSettings, DetectionSettings\n"
+        f"sandbox.COMMAND = (sys.executable, '-m', {poison.__name__!r})\n"
+        f"data = pathlib.Path({str(tmp_path / 'image.jpg')!r}).read_bytes()\n"
+        "print('begun', flush=True)\n"
+        "sandbox.crop_faces_apart("
+        "data, DetectionSettings(), CutSettings(), sandbox.Bounds(10**8, 5, 1024))\n"
+        "print('done', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"begun\n"
+    if not ending:
+        assert parent.stdout.readline() == b"done\n"
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    while not (found := children.read_text().split()):
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    [child] = found
+    assert gone(int(child), within=15)
