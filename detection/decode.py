@@ -42,6 +42,7 @@ _PILLOW = {
 }  # fmt: skip
 # What Pillow's readers raise for data that makes no sense.
 _PILLOW_ERRORS = (
+    AssertionError,
     EOFError,
     IndexError,
     KeyError,
@@ -104,13 +105,10 @@ class Source:
                 "HEIC is read only where `pillow-heif` is installed: pip install 'facecrop[heic]'.",
             )
         whole = bytes(data)
+        if kind == "webp":  # Pillow makes room for all of its pixels when it opens one
+            _refuse_more(*_webp_size(whole), max_pixels)
         width, height, orientation, reducible = _header(whole, kind)
-        if width * height > max_pixels:
-            raise ImageError(
-                ImageErrorCode.TOO_MANY_PIXELS,
-                f"{width} x {height} pixels are more than the {max_pixels:,} allowed "
-                "(limits.max_pixels).",
-            )
+        _refuse_more(width, height, max_pixels)
         if orientation >= 5:  # the stored rows are the upright image's columns
             width, height = height, width
         return cls(whole, kind, width, height, orientation, reducible)
@@ -138,6 +136,29 @@ class Source:
         else:
             pixels = _decode_with_pillow(self.data, self.format)
         return _upright(pixels, self.orientation)
+
+
+def _refuse_more(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(
+            ImageErrorCode.TOO_MANY_PIXELS,
+            f"{width} x {height} pixels are more than the {max_pixels:,} allowed "
+            "(limits.max_pixels).",
+        )
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height as the first chunk states them (RFC 9649, 2.5 to 2.7); 0, 0 for none."""
+    kind, fields = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(fields[4:7], "little"), 1 + int.from_bytes(fields[7:], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(fields[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", fields, 6)
+        return width & 0x3FFF, height & 0x3FFF
+    return 0, 0
 
 
 def _header(data: bytes, kind: Format) -> tuple[int, int, int, bool]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
 START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
-_STUFFED = 0x00
-_FILL = 0xFF
-_NO_LENGTH = frozenset({0x01, *range(0xD0, 0xD8)})  # TEM and RST0-7 stand alone
+# None are stuffed and fill bytes, and TEM and RST0-7, which stand alone. There may be millions.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 
 
 def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -18,20 +18,15 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     Stray bytes between segments are passed over, as libjpeg does; an end may lie behind the data.
     """
     at = 2
-    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
-        marker = data[at + 1]
+    while (found := _MARKER.search(data, at)) and found.start() + 4 <= len(data):
+        at, marker = found.start(), data[found.start() + 1]
         if marker == _END_OF_IMAGE:
             return
-        if marker in (_STUFFED, _FILL):
-            at += 1
-        elif marker in _NO_LENGTH:
-            at += 2
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            yield marker, at + 4, at + 2 + length
-            if marker == START_OF_SCAN:
-                return
-            at += 2 + length
+        (length,) = struct.unpack_from(">H", data, at + 2)
+        yield marker, at + 4, at + 2 + length
+        if marker == START_OF_SCAN:
+            return
+        at += 2 + length
 
 
 def has_end(data: bytes) -> bool:

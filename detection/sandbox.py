@@ -52,7 +52,7 @@ _PIPE_BYTES = 1 << 20  # so that most photographs need one write; 64 KiB where t
 _MIB = 1 << 20
 _TRIES = 2
 _OVERDUE = 1  # exit code of faulthandler's watchdog
-_KEPT_FREE = 1 << 28  # bytes: glibc keeps what is freed instead of having it zeroed again
+_KEPT_FREE = 1 << 26  # bytes: glibc keeps what is freed instead of having it zeroed again
 _MALLOC = {name: str(_KEPT_FREE) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")}
 _log = logging.getLogger(__name__)
 _idle: list[_Child] = []
@@ -113,8 +113,14 @@ def crop_faces_apart(
                 ) from None
             ended = _how(code)
             _log.warning("The process that worked on an image ended (%s).", ended)
-        except (ImageError, UnforeseenError):
+        except UnforeseenError:
             _idle.append(child)
+            raise
+        except ImageError as error:
+            if error.code is ImageErrorCode.TOO_MUCH_MEMORY:
+                child.end()  # what it keeps of that would be wanting to its next image
+            else:
+                _idle.append(child)
             raise
         except BaseException:  # nobody knows what the child will say next
             child.end()

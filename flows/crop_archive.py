@@ -12,6 +12,7 @@ from tasks.dashboard import Dashboard
 from tasks.finish import finish
 from tasks.logs import plain_logs
 from tasks.naming import batch_name
+from tasks.page import code
 from tasks.report import write_report
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
@@ -57,7 +58,7 @@ def crop_archive(
     started = time.monotonic()
     batch = plan(archive, output, settings)
     dashboard = Dashboard(batch)
-    reporter = Reporter(batch.progress, batch.archive.uri, dashboard.update)
+    reporter = Reporter(batch.progress, code(batch.archive.uri), dashboard.update)
     if work_pool and batch.archive.members is not None:
         members, chunks = _crop_on(work_pool, priority, batch, reporter)
     else:  # a compressed TAR can only be read in order, so there is nothing to hand out

@@ -6,6 +6,7 @@ from tasks.batch import open_shard
 from tasks.limits import shard_slot
 from tasks.logs import plain_logs
 from tasks.naming import shard_name
+from tasks.page import code
 from tasks.reporter import Reporter
 from tasks.settings import CropSettings
 from tasks.window import crop_chunks
@@ -27,7 +28,7 @@ def crop_shard(archive: str, output: str, shard: int, settings: CropSettings) ->
     plain_logs()
     with shard_slot():
         batch, chunks = open_shard(archive, output, shard, settings)
-        reporter = Reporter(batch.progress, f"shard {shard} of {archive}")
+        reporter = Reporter(batch.progress, f"shard {shard} of {code(archive)}")
         members, _ = crop_chunks(batch, chunks, reporter.tick)
         reporter.finish()
     return members

@@ -11,6 +11,7 @@ from tasks.crop_chunk import retry_failed_members
 from tasks.dashboard import show_failures
 from tasks.finish import finish
 from tasks.logs import plain_logs
+from tasks.page import code
 from tasks.report import write_report
 from tasks.reporter import Reporter
 from tasks.settings import RunSettings
@@ -39,7 +40,7 @@ def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
     plain_logs()
     started = time.monotonic()
     batch, failed = reopen(output, run)
-    reporter = Reporter(batch.progress, f"the failed members of {batch.archive.uri}")
+    reporter = Reporter(batch.progress, f"the failed members of {code(batch.archive.uri)}")
     members = chunks = 0
 
     def with_failures() -> Iterator[Chunk]:

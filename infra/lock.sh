@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Writes the lock files anew from pyproject.toml: names, versions and hashes, and no registry address.
+# Writes the lock files anew: names, versions and hashes, and no registry address. All but the last are
+# from pyproject.toml.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 compile() {
   local lock=$1
   shift
   uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-    --no-emit-index-url --no-emit-find-links --no-strip-extras --output-file "$lock" "$@" pyproject.toml
+    --no-emit-index-url --no-emit-find-links --no-strip-extras --output-file "$lock" "$@"
   # What has an extra is pinned without it, too: where hashes are asked for, pip before 23.3 takes
   # neither pin for the other, and refuses whichever is missing.
   awk '/^[^ ]/ { printf "%s", again; again = ""; extra = /\[/ }
@@ -17,6 +18,8 @@ compile() {
 }
 # the server's parts and every kind of worker's too, so that the image and the quickstart have the same pins
 image=(--extra server --extra docker --extra kubernetes)
-compile requirements.lock --group build "${image[@]}"
-compile requirements-dev.lock --group dev --extra heic "${image[@]}" --constraint requirements.lock
-compile requirements-peers.lock --group peers --constraint requirements-dev.lock
+compile requirements.lock pyproject.toml --group build "${image[@]}"
+compile requirements-dev.lock pyproject.toml --group dev --extra heic "${image[@]}" --constraint requirements.lock
+compile requirements-peers.lock pyproject.toml --group peers --constraint requirements-dev.lock
+# what infra/release.sh looks with, which is installed beside nothing else
+compile requirements-release.lock - <<<$'pip-audit>=2.9,<3\npip-licenses>=5,<6'

@@ -27,6 +27,7 @@ from storage.errors import StorageError, TransientError
 from storage.location import resolve
 from storage.manifest import Totals
 from storage.output import Output
+from storage.redact import shown
 from tasks.counts import read_snapshots
 from tasks.naming import PROJECT_TAG, name_batch, project_of
 from tasks.priority import queue_name
@@ -209,8 +210,8 @@ def status(client: SyncPrefectClient, batch: UUID) -> Status:
         id=batch,
         name=run.name,
         state=state,
-        message=(run.state.message or "") if run.state else "",
-        archive=str(run.parameters.get("archive", "")),
+        message=shown(run.state.message or "") if run.state else "",
+        archive=shown(str(run.parameters.get("archive", ""))),
         output=str(run.parameters["output"]),
         project=project_of(run.tags),
         counts=counts,
@@ -241,7 +242,7 @@ def summary(client: SyncPrefectClient, batch: UUID) -> Summary:
     output = Output(run.parameters["output"])
     seconds = run.total_run_time.total_seconds()
     return Summary.of(
-        str(run.parameters.get("archive", "")), output.uri, output.totals(), None, seconds
+        shown(str(run.parameters.get("archive", ""))), output.uri, output.totals(), None, seconds
     )
 
 

@@ -11,9 +11,19 @@ from contextlib import contextmanager
 from types import FrameType
 
 from intake.bar import Bar
-from intake.exits import DONE, DONE_WITH_FAILURES, FAILED, WRONG_USE, complain, explain
+from intake.exits import (
+    DONE,
+    DONE_WITH_FAILURES,
+    FAILED,
+    WRONG_USE,
+    complain,
+    explain,
+    mask,
+    plain,
+)
 from intake.render import render
 from storage.location import probe, resolve
+from storage.redact import HIDDEN
 from tasks.settings import CropSettings
 from tasks.summary import Summary
 
@@ -42,7 +52,8 @@ def _outputs(archives: list[str], output: str) -> dict[str, str]:
     """Where each archive's batch goes: a single one into `output`, several into folders of it."""
     if len(archives) == 1:
         return {archives[0]: output}
-    names = [archive.replace("\\", "/").rstrip("/").rpartition("/")[2] for archive in archives]
+    paths = [mask(archive).removesuffix(f"?{HIDDEN}") for archive in archives]
+    names = [path.replace("\\", "/").rstrip("/").rpartition("/")[2] for path in paths]
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(f"two archives are named {twice[0]}; crop them into separate outputs")
@@ -55,14 +66,15 @@ def _outputs(archives: list[str], output: str) -> dict[str, str]:
 def _crop_one(
     archive: str, output: str, settings: CropSettings, *, as_json: bool, verbose: bool
 ) -> int:
+    name = mask(archive)
     try:
-        with Bar(archive, shown=not verbose) as bar:
-            summary = _run(archive, output, settings, bar)
+        with Bar(plain(name), shown=not verbose) as bar:
+            summary = _run(archive, output, settings, bar).model_copy(update={"archive": name})
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
-        message = explain(error, verbose=verbose)
+        message = mask(explain(error, verbose=verbose))
         complain(message)
         if as_json:
-            print(json.dumps({"archive": archive, "output": output, "error": message}), flush=True)
+            print(json.dumps({"archive": name, "output": output, "error": message}), flush=True)
         return FAILED
     print(summary.model_dump_json() if as_json else render(summary), flush=True)
     return DONE_WITH_FAILURES if summary.failed else DONE

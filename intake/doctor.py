@@ -30,7 +30,7 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from prefect.events.schemas.events import ResourceSpecification
 from rich.text import Text
 
-from intake.exits import DONE, FAILED, mask
+from intake.exits import DONE, FAILED, mask, plain
 from intake.queues import (
     ANSWER_SECONDS,
     PAGE,
@@ -91,7 +91,7 @@ def examine(output: str | None, *, as_json: bool) -> int:
         else:
             line = Text.assemble(
                 (f"{check.status:<4}", _STYLES[check.status]),
-                f"{check.check:<{_DETAIL_COLUMN}} {check.reason}",
+                plain(f"{check.check:<{_DETAIL_COLUMN}} {check.reason}"),
                 (f"; {check.fix}" if check.fix else "", "bold"),
             )
             out.print(line, soft_wrap=True)

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 
 import httpx
 
 from storage.errors import StorageError, TransientError
+from storage.redact import shown
 
 DONE, FAILED, WRONG_USE, DONE_WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
 
-
-# A password may itself hold an @ or a slash, so with one all up to the last @ is hidden.
-_USERINFO = re.compile(r"://(?:[^\s/@:]*:\S*@|[^\s/@]+@)")
+mask = shown
 
 
-def mask(text: str) -> str:
-    """The text without the user names and passwords of the URLs in it."""
-    return _USERINFO.sub("://***@", text)
+def plain(text: str) -> str:
+    """A text from outside without what a terminal would take for a command."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def complain(message: str) -> None:
     """One line to standard error."""
-    print(f"facecrop: {message}", file=sys.stderr)
+    print(f"facecrop: {plain(mask(message))}", file=sys.stderr)
 
 
 def explain(error: Exception, *, verbose: bool) -> str:

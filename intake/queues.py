@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from intake.exits import DONE, FAILED, complain, mask
+from intake.exits import DONE, FAILED, complain, mask, plain
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -172,7 +172,7 @@ def answer(
     for heading in columns:
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(show(row)) for show in columns.values()))
+        table.add_row(*(Text(plain(show(row))) for show in columns.values()))
     console().print(table if rows else Text(nothing))
     return DONE
 

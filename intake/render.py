@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from intake.bar import figures
+from intake.exits import mask, plain
 from tasks.summary import Summary
 
 if TYPE_CHECKING:
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
 def render(summary: Summary) -> str:
     """A few lines, without a line end after the last."""
     images = summary.members - summary.skipped
+    output = plain(mask(summary.output))
     lines = [
-        f"{summary.archive}: {images:,} images, {summary.faces:,} faces",
+        f"{plain(mask(summary.archive))}: {images:,} images, {summary.faces:,} faces",
         f"  {summary.cropped:,} with a face, {summary.no_face:,} without, "
         f"{summary.failed:,} failed, {summary.skipped:,} skipped",
         f"  {_pace(summary)}",
-        f"  crops     {summary.output}/crops",
-        f"  manifest  {summary.output}/manifest.parquet",
+        f"  crops     {output}/crops",
+        f"  manifest  {output}/manifest.parquet",
     ]
     if summary.failed:
-        lines.append(f"  failed    {summary.output}/failed.csv ({_codes(summary.errors)})")
+        lines.append(f"  failed    {output}/failed.csv ({_codes(summary.errors)})")
     return "\n".join(lines)
 
 
@@ -43,7 +45,7 @@ def render_status(seen: Status, link: str) -> str:
         lines.append(f"  {plain(' '.join(seen.message.split()))}")
     if seen.counts.errors:
         lines.append(f"  failed    {_codes(dict(seen.counts.errors.most_common()))}")
-    return "\n".join([*lines, f"  output    {seen.output}", f"  run       {link}"])
+    return "\n".join([*lines, f"  output    {plain(mask(seen.output))}", f"  run       {link}"])
 
 
 def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -54,11 +56,6 @@ def table(headings: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
     for row in rows:
         made.add_row(*(Text(plain(cell)) for cell in row))
     return made
-
-
-def plain(text: str) -> str:
-    """A name from outside without what a terminal would take for a command."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def _codes(errors: Mapping[str, int]) -> str:

@@ -18,9 +18,17 @@ from prefect.utilities.urls import url_for
 
 from intake import batches, steering
 from intake.bar import Bar
-from intake.exits import DONE, DONE_WITH_FAILURES, FAILED, INTERRUPTED, complain
+from intake.exits import (
+    DONE,
+    DONE_WITH_FAILURES,
+    FAILED,
+    INTERRUPTED,
+    complain,
+    mask,
+    plain,
+)
 from intake.queues import console, explain_server, server
-from intake.render import plain, render, render_status, table
+from intake.render import render, render_status, table
 from storage.errors import StorageError, TransientError
 from storage.manifest import FAILED_COLUMNS, Totals, failed_cells
 from storage.output import FAILED as FAILED_CSV
@@ -40,7 +48,7 @@ def asked(ask: Callable[[SyncPrefectClient], int], *, as_json: bool) -> int:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, a person gets one line
         known = isinstance(error, batches.BatchError | StorageError | TransientError)
-        message = str(error) if known else explain_server(error)
+        message = mask(str(error)) if known else explain_server(error)
     complain(message)
     if as_json:
         print(json.dumps({"error": message}), flush=True)
@@ -174,7 +182,7 @@ def _print_failed(batch: UUID, seen: batches.Status, rows: Iterator[dict[str, An
     console().print(table(FAILED_COLUMNS, first))
     more = sum(1 for _ in rows)
     if more:
-        place = f"{seen.output}/{FAILED_CSV}, or " if seen.state == "completed" else ""
+        place = f"{plain(mask(seen.output))}/{FAILED_CSV}, or " if seen.state == "completed" else ""
         print(
             f"these are the first {ROWS_SHOWN} of {ROWS_SHOWN + more:,}; all are in "
             f"{place}`facecrop failed {batch} --csv`",

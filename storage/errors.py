@@ -64,6 +64,13 @@ def too_large(size: int, limit: int) -> MemberError:
     )
 
 
+def too_many(uri: str, limit: int) -> ArchiveError:
+    """The error for an archive with more members than the bound."""
+    return ArchiveError(
+        f"{uri} has more than {limit:,} members, the most in one archive; split it into several"
+    )
+
+
 def unreadable(error: TransientError) -> MemberError:
     """The error of a member that storage did not give on any attempt."""
     return MemberError(MemberErrorCode.UNREADABLE, f"every attempt failed, the last so: {error}")

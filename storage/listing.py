@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from storage.errors import (
     SkipReason,
     TransientError,
     too_large,
+    too_many,
     unreadable,
 )
 from storage.location import (
@@ -36,9 +38,11 @@ from storage.location import (
     version,
 )
 from storage.members import Chunk, ChunkSize, Entry, Fingerprint, Limits
-from storage.names import digest, repeats, skip_reason
+from storage.names import digest, repeats, shortened, skip_reason
 
 _AT_ONCE = 16  # files read at the same time: hides the latency of object stores
+_MAX_LIST = 1 << 28  # bytes of a list: it is held in memory
+_MAX_LINE = 1 << 13  # characters: servers take no longer address
 
 
 class _Row(NamedTuple):
@@ -259,7 +263,7 @@ class UriList(_Listing):
         self.uri = f"list of {len(uris)} URIs"
         self._reader: RangeReader | None = None
         self._base = ""
-        self._known = _lines(uris, self.uri)
+        self._known = _lines(uris, self.uri, limits)
         text = "\n".join(uris).encode(errors="surrogatepass")
         self.fingerprint = Fingerprint(0, hashlib.blake2b(text, digest_size=16).hexdigest())
 
@@ -278,6 +282,11 @@ class UriList(_Listing):
 
     def _list(self) -> list[_Row]:
         assert self._reader is not None
+        if self._reader.size > _MAX_LIST:
+            raise ArchiveError(
+                f"{self.uri} has {self._reader.size:,} bytes, where a list of image URIs has "
+                f"{_MAX_LIST:,} at most; split it into several"
+            )
         raw = self._reader.read(0, self._reader.size)
         try:
             text = raw.decode("utf-8-sig")
@@ -285,16 +294,26 @@ class UriList(_Listing):
             raise ArchiveError(
                 f"{self.uri} is not text in UTF-8 (byte {error.start}); save the list as UTF-8"
             ) from error
-        return _lines(text.splitlines(), self.uri)
+        lines = (line[0] for line in re.finditer(r"[^\r\n]+", text))
+        return _lines(lines, self.uri, self._limits)
 
     def _locate(self, name: str) -> Location:
         absolute = PurePosixPath(name).is_absolute() or PureWindowsPath(name).is_absolute()
         return resolve(name if "://" in name or absolute else self._base + name)
 
 
-def _lines(lines: Iterable[str], uri: str) -> list[_Row]:
-    stripped = (line.strip() for line in lines)
-    rows = [_Row(line, -1) for line in stripped if line and not line.startswith("#")]
+def _lines(lines: Iterable[str], uri: str, limits: Limits) -> list[_Row]:
+    rows: list[_Row] = []
+    for line in map(str.strip, lines):
+        if not line or line.startswith("#"):
+            continue
+        if len(line) > _MAX_LINE:
+            raise ArchiveError(
+                f"{uri} has a line of {len(line):,} characters; put one URI or path on each line"
+            )
+        if len(rows) == limits.members:
+            raise too_many(uri, limits.members)
+        rows.append(_Row(line, -1))
     if not rows:
         raise ArchiveError(f"{uri} names no images: put one URI or path on each line")
     return rows
@@ -302,4 +321,4 @@ def _lines(lines: Iterable[str], uri: str) -> list[_Row]:
 
 def _shown(name: str) -> str:
     """A name that is text: bytes of a local file name that are not UTF-8 become U+FFFD."""
-    return name.encode(errors="surrogateescape").decode(errors="replace")
+    return shortened(name.encode(errors="surrogateescape").decode(errors="replace"))

@@ -24,6 +24,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from storage.errors import ArchiveError, StorageError, TransientError
 from storage.members import Fingerprint
+from storage.redact import shown
 
 FOREIGN: tuple[type[Exception], ...] = (
     OSError,  # timeouts too: asyncio's and fsspec's are OSErrors since Python 3.11
@@ -88,16 +89,44 @@ def resolve(uri: str) -> Location:
         ArchiveError: nothing installed here speaks the scheme.
     """
     scheme = matched[1].lower() if (matched := _SCHEME.match(uri)) else "file"
-    # a listing kept from yesterday would hide that an object has changed since
-    options = {} if scheme in ("file", "local", "memory") else {"use_listings_cache": False}
+    options: dict[str, Any] = {}
+    if scheme not in ("file", "local", "memory"):
+        # a listing kept from yesterday would hide that an object has changed since
+        options["use_listings_cache"] = False
+    if scheme in ("http", "https"):
+        options["get_client"] = _web_client
     try:
         fs = fsspec.filesystem(scheme, **options)
     except (ValueError, ImportError) as error:
         raise ArchiveError(
-            f"cannot open {uri}: nothing here speaks {scheme}://; "
+            f"cannot open {shown(uri)}: nothing here speaks {scheme}://; "
             "use a path, file://, s3:// or https://, or install fsspec's package for it"
         ) from error
     return Location(uri, fs, fs._strip_protocol(uri))
+
+
+class _RedirectError(aiohttp.ClientError):
+    """A web server names another address instead of answering."""
+
+
+async def _web_client(**options: Any) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(**options, middlewares=(_follow_no_redirect,))
+
+
+async def _follow_no_redirect(
+    request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Whoever may name one web server could else be led to any other, inside this network, too."""
+    answer = await send(request)
+    target = answer.headers.get("Location")
+    if 300 <= answer.status < 400 and target is not None:
+        answer.close()
+        place = shown(target.partition("?")[0])[:200]
+        raise _RedirectError(
+            f"its server redirects to {place}, and redirects are not followed; "
+            "name the address that it leads to"
+        )
+    return answer
 
 
 def probe(location: Location) -> Fingerprint | None:
@@ -120,7 +149,7 @@ def probe(location: Location) -> Fingerprint | None:
         return None
     if info.get("size") is None:
         raise ArchiveError(
-            f"cannot open {location.uri}: its server does not tell its size; "
+            f"cannot open {shown(location.uri)}: its server does not tell its size; "
             "download the archive first"
         )
     return Fingerprint(int(info["size"]), version(info))
@@ -188,7 +217,7 @@ class RangeReader:
             raise translate(error, self.uri, "read") from error
         if len(data) != end - start:
             raise TransientError(
-                f"{self.uri} answered {len(data)} of {end - start} bytes at {start}"
+                f"{shown(self.uri)} answered {len(data)} of {end - start} bytes at {start}"
             )
         return data
 
@@ -232,7 +261,7 @@ class RangeReader:
             whole = (start, end) == (0, self.size)
             if answer.status != 206 and not (whole and length == self.size):
                 raise ArchiveError(
-                    f"cannot read {self.uri}: its server does not answer range requests; "
+                    f"cannot read {shown(self.uri)}: its server does not answer range requests; "
                     "download the archive first"
                 )
             stated = answer.headers.get("Content-Range", "").rpartition("/")[2]
@@ -240,8 +269,8 @@ class RangeReader:
             self._check(Fingerprint(size, version(answer.headers)))
             if length is not None and length > end - start:
                 raise ArchiveError(
-                    f"cannot read {self.uri}: its server answers with more than the range asked "
-                    "for; download the archive first"
+                    f"cannot read {shown(self.uri)}: its server answers with more than the range "
+                    "asked for; download the archive first"
                 )
             return bytes(await answer.read())
 
@@ -301,7 +330,7 @@ def is_missing(error: Exception) -> bool:
 
 def changed(uri: str) -> ArchiveError:
     """The error for a file that is another one than at opening."""
-    return ArchiveError(f"{uri} has changed since it was opened; start a new batch for it")
+    return ArchiveError(f"{shown(uri)} has changed since it was opened; start a new batch for it")
 
 
 def translate(
@@ -319,8 +348,8 @@ def translate(
         permanent: the class for errors that no second attempt mends.
     """
     causes = list(_causes(error))
-    line = f"cannot {doing} {uri}"
-    detail = " ".join(str(error).split())[:200] or type(error).__name__
+    line = f"cannot {doing} {shown(uri)}"
+    detail = shown(" ".join(str(error).split()))[:200] or type(error).__name__
     for cause in causes:
         status, code = _answer(cause)
         if code in _THROTTLED or status in (408, 425, 429) or (status >= 500 and status != 501):
@@ -333,6 +362,9 @@ def translate(
             return permanent(f"{line}: not found; check the spelling of the address")
         if status:
             return permanent(f"{line}: the server refuses with {code or status}: {detail}")
+    for cause in causes:
+        if isinstance(cause, _RedirectError):
+            return permanent(f"{line}: {cause}")
     if any(isinstance(cause, aws.NoCredentialsError) for cause in causes):
         return permanent(
             f"{line}: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"

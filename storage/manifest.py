@@ -67,7 +67,9 @@ FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
 PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
 FAILED_COLUMNS = ("member", "path", "error", "message")
 
-_ROW_GROUP = 65_536  # rows that the two tables buffer before they write them
+# what the two tables buffer before they write it
+_ROW_GROUP = 65_536
+_ROW_GROUP_BYTES = 1 << 26  # where names are of the longest
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -160,17 +162,17 @@ def encode_part(rows: Sequence[MemberRow]) -> bytes:
     return _encode([_as_dict(row) for row in rows])
 
 
-def decode_part(data: bytes) -> pa.Table:
+def decode_part(name: str, data: bytes) -> pa.Table:
     """The rows of a part, as PART_SCHEMA has them.
 
     Raises:
-        AccountingError: the bytes are no part.
+        AccountingError: the bytes are no part; the message names it.
     """
     try:
         # of a Python file object, threads of pyarrow's may still hold a piece when the process ends
         return pq.read_table(pa.BufferReader(data), schema=PART_SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise AccountingError(f"A part cannot be read: {error}. Delete it and resume.") from error
+        raise AccountingError(f"{name} is damaged. Delete it and run the batch again.") from error
 
 
 def failed_members(part: pa.Table) -> dict[int, int]:
@@ -217,7 +219,7 @@ def assemble(
     sheet.writerow(FAILED_COLUMNS)
     with _Table(manifest, MANIFEST_SCHEMA) as rows, _Table(faces, FACES_SCHEMA) as face_rows:
         for name, data in parts:
-            part = decode_part(data)
+            part = decode_part(name, data)
             found = part["member"].to_pylist()
             if found != list(range(totals.members, totals.members + part.num_rows)):
                 raise AccountingError(
@@ -257,7 +259,7 @@ class _Table:
         self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
         self._schema = schema
         self._waiting: list[pa.Table] = []
-        self._rows = 0
+        self._rows = self._bytes = 0
 
     def __enter__(self) -> _Table:
         return self
@@ -270,13 +272,14 @@ class _Table:
     def write(self, table: pa.Table) -> None:
         self._waiting.append(table)
         self._rows += table.num_rows
-        if self._rows >= _ROW_GROUP:
+        self._bytes += table.nbytes
+        if self._rows >= _ROW_GROUP or self._bytes >= _ROW_GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if self._waiting:
             self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
-        self._waiting, self._rows = [], 0
+        self._waiting, self._rows, self._bytes = [], 0, 0
 
 
 def _faces_of(part: pa.Table) -> pa.Table:

@@ -28,9 +28,11 @@ class Limits:
 
     Attributes:
         member_bytes: the most that one member may inflate to.
+        members: the most in one archive. A plan takes some 200 bytes of memory for each.
     """
 
     member_bytes: int
+    members: int = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)

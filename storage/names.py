@@ -38,6 +38,16 @@ _NUMBERED = re.compile(r"~\d+\Z")
 # leaves room for "~<index>_<rank>.<ext>" below the 255 bytes that file systems allow
 _COMPONENT_BYTES = 200
 _PATH_BYTES = 800
+# macOS and S3 take no longer path. Headers do, up to a MiB, and such a name would be in memory and
+# in the tables over and over; and to bring its accents in order takes time with their square.
+_SHOWN_BEGIN, _SHOWN_END = 768, 255
+
+
+def shortened(name: str) -> str:
+    """The name, or its beginning and its end where it is longer than any file's can be."""
+    if len(name) <= _SHOWN_BEGIN + 1 + _SHOWN_END:
+        return name
+    return f"{name[:_SHOWN_BEGIN]}…{name[-_SHOWN_END:]}"
 
 
 def unsafe(name: str) -> str | None:

@@ -59,6 +59,7 @@ _STAGING = ".tmp"
 _PARTS_AT_ONCE = 64
 _CROPS_AT_ONCE = 64
 _PIECE = 1 << 20  # bytes
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +98,15 @@ class Output:
         inside = f"{self._location.path}/".startswith(f"{place.path.rstrip('/')}/")
         return inside and type(place.fs) is type(self._fs)
 
-    def claim(self, record: Mapping[str, Any], existing: Existing) -> Claim:
+    def claim(
+        self, record: Mapping[str, Any], existing: Existing, defaults: Mapping[str, Any] = _NONE
+    ) -> Claim:
         """Makes this output the batch's, or takes it up again.
 
         Args:
             record: becomes `batch.json`; its `format`, `archive` and `settings` say which it is.
             existing: whether to complete what is there already or to remove it first.
+            defaults: settings that the record of an older Facecrop may lack, as it had no others.
 
         Raises:
             OutputError: the output belongs to another batch.
@@ -113,7 +117,8 @@ class Output:
                 self._make_room(existing)
                 self._put({BATCH: json.dumps(record, indent=2).encode()})
                 return Claim(dict(record), set())
-        self._refuse_another(there, record)
+        settings = _filled(there.get("settings"), defaults)
+        self._refuse_another({**there, "settings": settings}, record)
         return Claim(there, self.parts())
 
     def record(self) -> dict[str, Any]:
@@ -196,8 +201,8 @@ class Output:
     def part(self, chunk: int) -> pa.Table:
         """The rows of a chunk that is done."""
         with self._errors("read"):
-            [(_, data)] = self._read_parts([chunk])
-            return decode_part(data)
+            [(name, data)] = self._read_parts([chunk])
+            return decode_part(name, data)
 
     def failed_chunks(self) -> dict[int, int]:
         """The chunks of a finished batch in which members failed: how many did, by its number.
@@ -211,15 +216,15 @@ class Output:
         done = sorted(self.parts())
         with self._errors("read"):
             parts = zip(done, self._read_parts(done), strict=True)
-            failed = {number: len(failed_members(decode_part(data))) for number, (_, data) in parts}
+            failed = {number: len(failed_members(decode_part(*part))) for number, part in parts}
         return {number: count for number, count in failed.items() if count}
 
     def counts(self, chunks: Iterable[int]) -> Totals:
         """Counts of chunks that are done, from their parts."""
         totals = Totals()
         with self._errors("read"):
-            for _, data in self._read_parts(chunks):
-                totals.add_part(decode_part(data))
+            for name, data in self._read_parts(chunks):
+                totals.add_part(decode_part(name, data))
         return totals
 
     def failed_rows(self) -> Iterator[dict[str, Any]]:
@@ -234,8 +239,8 @@ class Output:
                 return
         done = sorted(self.parts())
         with self._errors("read"):
-            for _, data in self._read_parts(done):
-                yield from failed_rows(decode_part(data))
+            for name, data in self._read_parts(done):
+                yield from failed_rows(decode_part(name, data))
 
     def size(self, name: str) -> int | None:
         """Bytes of a file of the output, such as MANIFEST; None while there is none."""
@@ -444,6 +449,14 @@ def _modified(file: Mapping[str, Any]) -> float | None:
             case float() | int() as seconds:
                 return seconds
     return None
+
+
+def _filled(there: Any, defaults: Any) -> Any:
+    """A nested record, with what it lacks."""
+    if not isinstance(there, dict) or not isinstance(defaults, Mapping):
+        return there
+    known = {key: _filled(value, defaults.get(key)) for key, value in there.items()}
+    return {**defaults, **known}
 
 
 def _differences(there: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

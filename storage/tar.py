@@ -22,6 +22,7 @@ from storage.errors import (
     SkipReason,
     TransientError,
     too_large,
+    too_many,
     unreadable,
 )
 from storage.location import RangeReader
@@ -40,11 +41,12 @@ _MAX_WINDOW = 1 << 27  # zstd's own default for decompression
 class _Window:
     """A `Source` over range reads that fetches a block where it is asked for bytes."""
 
-    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int) -> None:
+    def __init__(self, read: Callable[[int, int], bytes], size: int, block: int, uri: str) -> None:
         self.position = 0
         self._fetch = read
         self._size = size
         self._block = block
+        self._uri = uri
         self._start = 0
         self._held = b""
 
@@ -59,6 +61,8 @@ class _Window:
         return data
 
     def skip(self, size: int) -> None:
+        if self.position + size > self._size:
+            raise cut_short(self._uri, self.position)
         self.position += size
 
     def mark(self) -> None:
@@ -93,7 +97,7 @@ class _Stream:
 
     def __init__(self, pieces: Iterator[bytes], uri: str) -> None:
         self.position = 0
-        self.taken = b""
+        self.taken = bytearray()
         self._pieces = pieces
         self._uri = uri
         self._held = bytearray()
@@ -119,7 +123,7 @@ class _Stream:
         self.position += size
 
     def mark(self) -> None:
-        self.taken = b""
+        self.taken = bytearray()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +203,11 @@ class TarArchive:
         begin, end, cuts = array("q"), array("q"), []
         digests = bytearray()
         with self._reader.held_open() as read:
-            for member in scan(_Window(read, self._reader.size, block), self.uri):
+            for member in scan(_Window(read, self._reader.size, block, self.uri), self.uri):
                 if member.end > self._reader.size:
                     raise cut_short(self.uri, member.begin)
+                if len(begin) == self._limits.members:
+                    raise too_many(self.uri, self._limits.members)
                 begin.append(member.begin)
                 if _is_kept(member, self._limits):
                     end.append(member.end)
@@ -248,6 +254,8 @@ class TarStream:
             )
 
         for member in scan(source, self.uri):
+            if first + count == self._limits.members:
+                raise too_many(self.uri, self._limits.members)
             kept = _is_kept(member, self._limits)
             until = member.end if kept else member.data
             if count and (count == size.members or len(run) + until - member.begin > size.bytes):

@@ -8,10 +8,13 @@ from enum import Enum
 from typing import Protocol
 
 from storage.errors import ArchiveError
+from storage.names import shortened
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
-_MAX_EXTENSION = 1 << 20  # a long name or a pax header above this is damage
+_MAX_HEADERS = 1 << 20  # all that stands before one member's content; above this is damage
+_MAX_ZEROS = 64 << 20  # bytes between members; a hole in a sparse file costs nothing but our time
+_MAX_SIZE = 1 << 62  # so that its end is a 64-bit number, too
 _AGAIN = "copy or download it again"
 
 
@@ -80,12 +83,13 @@ def scan(source: Source, uri: str) -> Iterator[Member]:
     The consumer may read a member's content from `source` before it asks for the next member.
     Zero blocks between members are passed over too: whatever stands behind them must be a header
     again (archives put one behind the other) and is damage otherwise, so that damage never looks
-    like the end.
+    like the end. Nor do more zeros than anybody pads with: room that was made for a download.
 
     Raises:
         ArchiveError: damaged or cut short.
         TransientError: storage failed.
     """
+    zeros = 0
     while True:
         source.mark()
         begin = source.position
@@ -93,7 +97,14 @@ def scan(source: Source, uri: str) -> Iterator[Member]:
         if not block:
             return
         if block == _ZEROS:
+            zeros += BLOCK
+            if zeros > _MAX_ZEROS:
+                raise ArchiveError(
+                    f"{uri} is damaged: more than {_MAX_ZEROS:,} zero bytes before byte "
+                    f"{source.position}, where a member should begin; {_AGAIN}"
+                )
             continue
+        zeros = 0
         extensions: dict[str, bytes] = {}
         while True:
             if len(block) < BLOCK:
@@ -106,7 +117,7 @@ def scan(source: Source, uri: str) -> Iterator[Member]:
                 )
             if block[156:157] not in b"xXgLKN":
                 break
-            _extend(source, uri, block, extensions)
+            _extend(source, uri, block, extensions, begin)
             block = source.read(BLOCK)
         member = _member(source, uri, block, extensions, begin)
         if member is None:
@@ -120,14 +131,16 @@ def cut_short(uri: str, at: int) -> ArchiveError:
     return ArchiveError(f"{uri} is cut short: it ends inside the member at byte {at}; {_AGAIN}")
 
 
-def _extend(source: Source, uri: str, block: bytes, extensions: dict[str, bytes]) -> None:
+def _extend(
+    source: Source, uri: str, block: bytes, extensions: dict[str, bytes], begin: int
+) -> None:
     """Reads what stands before a member's own header and belongs to it."""
     kind = block[156:157]
     size = _number(block[124:136])
-    if not 0 <= size <= _MAX_EXTENSION:
+    if not 0 <= size <= begin + _MAX_HEADERS - source.position:
         raise ArchiveError(
             f"{uri} is damaged: the extended TAR header before byte {source.position} declares "
-            f"{size} bytes; {_AGAIN}"
+            f"{size} bytes, and one member has {_MAX_HEADERS:,} of them at most; {_AGAIN}"
         )
     body = source.read(_padded(size))
     if len(body) < _padded(size):
@@ -141,16 +154,17 @@ def _extend(source: Source, uri: str, block: bytes, extensions: dict[str, bytes]
 def _pax(body: bytes, uri: str, at: int) -> dict[str, bytes]:
     """Records of the form `<length> <key>=<value>\\n`, the length counting itself."""
     records = {}
-    while body.rstrip(b"\0"):
-        digits, blank, _ = body[:20].partition(b" ")
-        length = int(digits) if digits.isdigit() else 0
-        key, equals, value = body[len(digits) + 1 : length - 1].partition(b"=")
-        if not (blank and equals and length <= len(body) and body[length - 1 : length] == b"\n"):
+    begin, size = 0, len(body.rstrip(b"\0"))
+    while begin < size:
+        digits, blank, _ = body[begin : begin + 20].partition(b" ")
+        end = begin + (int(digits) if digits.isdigit() else 0)
+        key, equals, value = body[begin + len(digits) + 1 : max(end - 1, 0)].partition(b"=")
+        if not (blank and equals and end <= len(body) and body[end - 1 : end] == b"\n"):
             raise ArchiveError(
                 f"{uri} is damaged: the pax header before byte {at} makes no sense; {_AGAIN}"
             )
         records[key.decode("latin-1")] = value
-        body = body[length:]
+        begin = end
     return records
 
 
@@ -166,8 +180,8 @@ def _member(
     name = extensions.get("path", name)
     size = _number(block[124:136])
     if (stated := extensions.get("size")) is not None:
-        size = int(stated) if stated.isdigit() else -1
-    if size < 0:
+        size = int(stated) if stated.isdigit() and len(stated) < 20 else -1
+    if not 0 <= size < _MAX_SIZE:
         raise ArchiveError(
             f"{uri} is damaged: the TAR header before byte {source.position} declares no valid "
             f"size; {_AGAIN}"
@@ -186,6 +200,11 @@ def _member(
             block = source.read(BLOCK)
             if len(block) < BLOCK:
                 raise cut_short(uri, begin)
+            if source.position - begin > _MAX_HEADERS:
+                raise ArchiveError(
+                    f"{uri} is damaged: the map of the sparse file at byte {begin} has no end; "
+                    f"{_AGAIN}"
+                )
             more = block[504]
     elif any(key.startswith("GNU.sparse.") for key in extensions):
         kind, name = Kind.SPARSE, extensions.get("GNU.sparse.name", name)
@@ -218,6 +237,6 @@ def _padded(size: int) -> int:
 
 def _text(raw: bytes) -> str:
     try:
-        return raw.decode()
+        return shortened(raw.decode())
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        return shortened(raw.decode("latin-1"))

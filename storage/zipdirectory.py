@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import ArchiveError
+from storage.errors import ArchiveError, too_many
 from storage.location import RangeReader
+from storage.names import shortened
 
 _END = struct.Struct("<4s4H2LH")  # 4.3.16
 _LOCATOR = struct.Struct("<4sLQL")  # 4.3.15
@@ -38,6 +39,7 @@ _ZIP64_EXTRA = 0x0001
 _NAME_EXTRA = 0x7075
 
 _PIECE = 16 << 20
+_MAX_DIRECTORY = 1 << 30  # bytes: it is held in memory; ten million entries have some 700 MiB
 
 Column = npt.NDArray[np.int64]
 Octets = bytes | bytearray
@@ -97,7 +99,7 @@ def find_end(reader: RangeReader) -> End | None:
     tail_at = max(0, reader.size - _COMMENT - _END.size - _LOCATOR.size - _END64.size)
     tail = reader.read(tail_at, reader.size)
     candidates = []
-    at = tail.rfind(b"PK\5\6", 0, len(tail) - _END.size + 4)
+    at = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - _END.size + 4))
     while at >= 0:
         candidates.append(at)
         at = tail.rfind(b"PK\5\6", 0, at + 3)
@@ -157,16 +159,23 @@ def _end(reader: RangeReader, tail_at: int, tail: bytes, at: int) -> End:
     return End(start, size, start - offset, entries, counts_wrap=not is64)
 
 
-def read_directory(reader: RangeReader, end: End) -> tuple[Octets, Column]:
-    """Reads the directory.
+def read_directory(reader: RangeReader, end: End, most: int) -> tuple[Octets, Column]:
+    """Reads the directory, if it has `most` entries at most.
 
     Returns:
         Its bytes and where in them each record begins.
 
     Raises:
-        ArchiveError: it is damaged, or holds another number of entries than declared.
+        ArchiveError: it is damaged, too large, or holds another number of entries than declared.
         TransientError: storage failed.
     """
+    if end.entries > most:
+        raise too_many(reader.uri, most)
+    if end.size > _MAX_DIRECTORY:
+        raise ArchiveError(
+            f"{reader.uri} has a ZIP directory of {end.size:,} bytes, where {_MAX_DIRECTORY:,} are "
+            "the most that are read; split the archive into several"
+        )
     if end.shift < 0:
         raise ArchiveError(
             f"{reader.uri} is a ZIP with bytes missing before its directory; {_AGAIN}"
@@ -189,6 +198,8 @@ def read_directory(reader: RangeReader, end: End) -> tuple[Octets, Column]:
             f"{reader.uri} declares {end.entries} entries, but its ZIP directory holds "
             f"{len(records)}; {_AGAIN}"
         )
+    if len(records) > most:  # a count that wraps says nothing
+        raise too_many(reader.uri, most)
     del raw[walked:]
     return raw, records
 
@@ -261,6 +272,6 @@ def decode_name(raw: Octets, extra: Octets) -> str:
         if field[:1] == b"\1" and field[1:5] == zlib.crc32(raw).to_bytes(4, "little"):
             raw = field[5:]
     try:
-        return raw.decode()
+        return shortened(raw.decode())
     except UnicodeDecodeError:
-        return raw.decode("cp437")
+        return shortened(raw.decode("cp437"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -13,11 +15,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.archive import open_archive
-from storage.errors import OutputError
+from storage.errors import OutputError, StorageError, TransientError
 from storage.location import changed
 from storage.members import Archive, Chunk, ChunkSize, Fingerprint, Limits
 from storage.output import Output
 from storage.plan import decode_chunks
+from storage.redact import hides, shown
 from tasks.limits import StoreSlots
 from tasks.progress import Progress
 from tasks.retries import RETRY_TRANSIENT
@@ -73,7 +76,18 @@ class Batch:
         return ChunkSize(self.settings.chunk.members, self.settings.chunk.mib * MIB)
 
 
+@contextmanager
+def _without_secrets() -> Iterator[None]:
+    """Hides what a URI may say in confidence in errors, which a run's state and log keep."""
+    try:
+        yield
+    except (StorageError, TransientError) as error:
+        error.args = (shown(str(error)),)
+        raise
+
+
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+@_without_secrets()
 def plan(archive: str, output: str, settings: CropSettings) -> Batch:
     """Opens the archive, reads its index and claims the output for it.
 
@@ -87,11 +101,13 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
             f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
             "Name an output elsewhere."
         )
-    claim = place.claim(_record(opened, settings), settings.run.existing)
+    defaults = CropSettings().identity()
+    claim = place.claim(_record(opened, settings), settings.run.existing, defaults)
     return Batch(claim.record["id"], opened, place, settings, claim.done, opened.members)
 
 
 @task(name="open", task_run_name="open shard {shard}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+@_without_secrets()
 def open_shard(
     archive: str, output: str, shard: int, settings: CropSettings
 ) -> tuple[Batch, list[Chunk]]:
@@ -99,10 +115,15 @@ def open_shard(
 
     Raises:
         ArchiveError: the archive is not the one that was planned.
-        OutputError: there is no batch at the output.
+        OutputError: there is no batch at the output, or one that this version cannot work on.
     """
     place = Output(output)
     record = place.record()
+    if record["format"] != _FORMAT:
+        raise OutputError(
+            f"{place.uri} was begun by another version of Facecrop, which has to go on with it: "
+            f"its format is {record['format']}, not {_FORMAT}."
+        )
     known = Fingerprint(record["archive"]["size"], record["archive"]["version"])
     limits = Limits(settings.limits.max_member_mib * MIB)
     chunks = decode_chunks(place.plan(shard))
@@ -112,6 +133,7 @@ def open_shard(
 
 
 @task(name="reopen", task_run_name="reopen", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+@_without_secrets()
 def reopen(output: str, settings: RunSettings) -> tuple[Batch, set[int]]:
     """Takes up a finished batch for its failed members, with the settings that it was made with.
 
@@ -124,14 +146,20 @@ def reopen(output: str, settings: RunSettings) -> tuple[Batch, set[int]]:
 
     Raises:
         ArchiveError: the archive is gone, or no longer the one that the batch was made of.
-        OutputError: there is no finished batch at the output.
+        OutputError: there is no finished batch at the output, or its archive's URI had a secret.
     """
     place = Output(output)
     record = place.record()
+    uri = record["archive"]["uri"]
+    if hides(uri):
+        raise OutputError(
+            f"{place.uri} was made of {uri}, and what is hidden there was not kept to open it "
+            "again. Crop the archive anew, into another output."
+        )
     made_with = CropSettings.model_validate({**record["settings"], "run": settings})
     limits = Limits(made_with.limits.max_member_mib * MIB)
     known = Fingerprint(record["archive"]["size"], record["archive"]["version"])
-    opened = open_archive(record["archive"]["uri"], limits)
+    opened = open_archive(uri, limits)
     if opened.fingerprint != known:
         raise changed(opened.uri)
     failed = place.failed_chunks()
@@ -140,12 +168,16 @@ def reopen(output: str, settings: RunSettings) -> tuple[Batch, set[int]]:
 
 
 def _record(archive: Archive, settings: CropSettings) -> dict[str, Any]:
-    """What `batch.json` says. `format`, `archive` and `settings` are the batch's identity."""
+    """What `batch.json` says. `format`, `archive` and `settings` are the batch's identity.
+
+    The output may be shown to people, so the URI is kept without its secrets. One that was signed
+    anew is the same archive then: its size and version tell it from others.
+    """
     return {
         "format": _FORMAT,
         "id": str(uuid4()),
         "archive": {
-            "uri": archive.uri,
+            "uri": shown(archive.uri),
             "kind": archive.kind,
             "size": archive.fingerprint.size,
             "version": archive.fingerprint.version,

@@ -56,7 +56,7 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
     except ImageError as error:
         return _without_image(entry, Status.FAILED, error.code.value, str(error), digest)
     except UnforeseenError as error:
-        _log.error("Member %d (%s):\n%s", entry.index, entry.name, error)
+        _log.error("Member %d (%r):\n%s", entry.index, entry.name, error)
         message = f"Facecrop itself failed on this image: {error.kind}. Please report it."
         return _without_image(entry, Status.FAILED, INTERNAL_ERROR, message, digest)
     stem = _crop_stem(entry, chunk, settings)

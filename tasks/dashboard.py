@@ -99,5 +99,11 @@ def _address() -> str:
 def show_failures(summary: Summary, output: Output) -> None:
     """A table of the first failures, and where the others are."""
     failures = output.failures(FAILURES_SHOWN)
-    shown = f"The first {len(failures)} of {summary.failed:,}; all are in {output.uri}/failed.csv"
-    RunArtifact("failed-images", "table", json.dumps(failures), shown)
+    place = page.code(f"{output.uri}/failed.csv")
+    shown = f"The first {len(failures)} of {summary.failed:,}; all are in {place}"
+    # the UI takes what is in a table for Markdown, too
+    rows = [
+        row | {"path": page.code(row["path"]), "message": page.code(row["message"])}
+        for row in failures
+    ]
+    RunArtifact("failed-images", "table", json.dumps(rows), shown)

@@ -30,6 +30,7 @@ from pydantic import BaseModel, ConfigDict
 
 from storage.errors import StorageError
 from storage.inbox import Arrival, batch_output, new_arrivals
+from tasks.page import code
 from tasks.priority import queue_name
 from tasks.retries import RETRY_TRANSIENT
 from tasks.settings import CropSettings
@@ -168,9 +169,12 @@ def report(started: Sequence[Started], waiting: Mapping[Arrival, str]) -> None:
     log.info("%d started, %d still settling.", len(started), len(waiting))
     if len(started) == MOST_STARTED:
         log.warning("%d batches are the most that one run starts; the next goes on.", MOST_STARTED)
-    rows = [
-        *({"Archive": one.archive, "State": f"started: {one.flow_run_id}"} for one in started),
-        *({"Archive": one.uri, "State": why} for one, why in waiting.items()),
+    rows = [  # which the UI takes for Markdown
+        *(
+            {"Archive": code(one.archive), "State": f"started: {one.flow_run_id}"}
+            for one in started
+        ),
+        *({"Archive": code(one.uri), "State": code(why)} for one, why in waiting.items()),
     ]
     if rows:
         create_table_artifact(

@@ -7,6 +7,7 @@ from typing import Any
 from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
+from storage.redact import HIDDEN, shown
 from tasks.summary import Summary
 
 PROJECT_TAG = "project:"
@@ -55,5 +56,6 @@ def ended_name(name: str, summary: Summary) -> str:
 
 
 def base_name(uri: str) -> str:
-    """The last part of a path or URI."""
-    return uri.replace("\\", "/").rstrip("/").rpartition("/")[2] or uri
+    """The last part of a path or URI, without secrets."""
+    plain = shown(uri).removesuffix(f"?{HIDDEN}")
+    return plain.replace("\\", "/").rstrip("/").rpartition("/")[2] or plain

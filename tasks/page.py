@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from storage.manifest import Totals
+from storage.redact import shown
 from tasks.progress import Snapshot, duration
 from tasks.summary import Summary
 
@@ -43,7 +44,7 @@ def running(
         counts,
         {},
         _workers(workers),
-        f"Output: {_code(output)}" + _links(address, _LINKS_MEANWHILE),
+        f"Output: {code(output)}" + _links(address, _LINKS_MEANWHILE),
     )
 
 
@@ -70,7 +71,7 @@ def ended(summary: Summary, workers: Mapping[str, int], address: str = "") -> st
         totals,
         summary.errors,
         _workers(workers),
-        f"Output: {_code(summary.output)}\n\nReport: {_code(summary.output + '/report.html')}"
+        f"Output: {code(summary.output)}\n\nReport: {code(summary.output + '/report.html')}"
         + _links(address, _LINKS),
     )
 
@@ -94,7 +95,7 @@ def _page(
     table = "\n".join(f"| {name} | {number:,} |" for name, number in rows.items())
     return "\n\n".join(
         filter(
-            None, (f"## {_code(archive)}", headline, f"| | |\n|---|---:|\n{table}", workers, links)
+            None, (f"## {code(archive)}", headline, f"| | |\n|---|---:|\n{table}", workers, links)
         )
     )
 
@@ -106,7 +107,7 @@ def _workers(workers: Mapping[str, int]) -> str:
     total = sum(workers.values()) or 1
     first = sorted(workers.items(), key=lambda item: -item[1])
     rows = [
-        f"| {_code(name)} | {number:,} | {100 * number / total:.0f} % |"
+        f"| {code(name)} | {number:,} | {100 * number / total:.0f} % |"
         for name, number in first[:_MOST_WORKERS]
     ]
     rest = len(first) - _MOST_WORKERS
@@ -121,7 +122,7 @@ def _links(address: str, links: Mapping[str, str]) -> str:
     return "\n\nOpen: " + " · ".join(f"[{name}]({address}/{at})" for name, at in links.items())
 
 
-def _code(text: str) -> str:
-    """Text from outside as code, so that Markdown and HTML in it stay text."""
-    plain = " ".join(text.split()).replace("|", "\\|").replace("`", "'")
+def code(text: str) -> str:
+    """Text from outside as code, so that Markdown and HTML in it stay text, and without secrets."""
+    plain = " ".join(shown(text).split()).replace("|", "\\|").replace("`", "'")
     return f"`{plain}`"

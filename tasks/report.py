@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 
 from detection.contact_sheet import contact_sheet, thumbnail
 from storage.output import Output
+from storage.redact import shown
 from storage.sample import FACE_SIZES, Sample, Throughput, throughput
 from tasks.retries import RETRY_TRANSIENT
 from tasks.summary import Summary
@@ -128,6 +129,7 @@ def _with_cut(row: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _cut(text: str) -> str:
-    """The text, without its middle where it is too long."""
+    """The text without secrets, and without its middle where it is too long."""
+    text = shown(text)
     half = _MOST_CHARACTERS // 2
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]}…{text[-half:]}"

@@ -26,7 +26,7 @@ class Reporter:
 
     Args:
         progress: what is counted.
-        subject: what is being worked on, for people.
+        subject: what is being worked on, as Markdown for people.
         also: what else is to be brought up to date with each report.
     """
 

@@ -280,7 +280,9 @@ class _Fleet:
                     "archive": self._batch.archive.uri,
                     "output": self._batch.output.uri,
                     "shard": shard.number,
-                    "settings": self._batch.settings.model_dump(mode="json"),
+                    # a worker of another version has the same defaults, and refuses what it
+                    # does not know
+                    "settings": self._batch.settings.model_dump(mode="json", exclude_defaults=True),
                 },
                 flow_run_name=name_shard(self._batch.archive.uri, shard.number),
                 idempotency_key=key,

@@ -11,13 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import IO
 
+_START_SECONDS = 60
 _GRPC = 10_000  # SeaweedFS listens for gRPC this far above each of its ports
 
 
@@ -57,38 +57,91 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+@dataclass(frozen=True)
+class SeaweedFS:
+    """How to run SeaweedFS, an S3-compatible server, with its data in a folder.
+
+    Attributes:
+        command, environment: of the process.
+        s3: what it is to its clients, once it is ready.
+    """
+
+    command: list[str]
+    environment: dict[str, str]
+    s3: S3
+
+    @classmethod
+    def on_free_ports(cls, folder: Path, bucket: str) -> SeaweedFS:
+        """With the data in `folder`, which is made.
+
+        Raises:
+            RuntimeError: SeaweedFS is not installed.
+        """
+        weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+        if weed is None:
+            raise RuntimeError("SeaweedFS is missing: install the development dependencies")
+        master, volume, filer, admin, s3 = free_ports(5)
+        data = folder / "data"
+        data.mkdir(parents=True)
+        options = {
+            **{"dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1"},
+            **{"master.port": master, "volume.port": volume, "filer.port": filer},
+            **{"admin.port": admin, "s3.port": s3, "s3.port.iceberg": 0, "s3.port.lance": 0},
+            **{"master.telemetry": "false", "webdav": "false", "s3.autoCreateBucket": "false"},
+        }
+        clients = {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
+            "AWS_ACCESS_KEY_ID": "test-key",
+            "AWS_SECRET_ACCESS_KEY": "test-secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        return cls(
+            [weed, "mini", *(f"-{name}={value}" for name, value in options.items())],
+            {**clients, "GOMEMLIMIT": "256MiB"},
+            S3(clients["AWS_ENDPOINT_URL"], bucket, clients),
+        )
+
+    def is_ready(self) -> bool:
+        """Whether the server takes the bucket, which is made: only then do all its parts answer."""
+        import botocore.exceptions  # type: ignore[import-untyped]
+        import botocore.session  # type: ignore[import-untyped]
+
+        client = botocore.session.get_session().create_client(
+            "s3",
+            endpoint_url=self.s3.endpoint,
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            region_name=self.environment["AWS_DEFAULT_REGION"],
+        )
+        try:
+            with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+                client.create_bucket(Bucket=self.s3.bucket)
+            client.put_object(Bucket=self.s3.bucket, Key="ready", Body=b"")
+            client.delete_object(Bucket=self.s3.bucket, Key="ready")
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+            return False
+        return True
+
+
 @contextmanager
 def seaweedfs(folder: Path, bucket: str = "photos") -> Iterator[S3]:
     """Runs SeaweedFS with its data and log in `folder`, and ends the process it started."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-    if weed is None:
-        raise RuntimeError("SeaweedFS is missing: install the development dependencies")
-    master, volume, filer, admin, s3 = free_ports(5)
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
-        "AWS_ACCESS_KEY_ID": "test-key",
-        "AWS_SECRET_ACCESS_KEY": "test-secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    data = folder / "data"
-    data.mkdir(parents=True)
-    options = {
-        **{"dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1"},
-        **{"master.port": master, "volume.port": volume, "filer.port": filer},
-        **{"admin.port": admin, "s3.port": s3, "s3.port.iceberg": 0, "s3.port.lance": 0},
-        **{"master.telemetry": "false", "webdav": "false", "s3.autoCreateBucket": "false"},
-    }
+    weed = SeaweedFS.on_free_ports(folder, bucket)
     with (folder / "weed.log").open("wb") as log:
         process = subprocess.Popen(
-            [weed, "mini", *(f"-{name}={value}" for name, value in options.items())],
-            env={**os.environ, **environment, "GOMEMLIMIT": "256MiB"},
+            weed.command,
+            env={**os.environ, **weed.environment},
             cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
         try:
-            _make_bucket(process, log, environment, bucket)
-            yield S3(environment["AWS_ENDPOINT_URL"], bucket, environment)
+            until = time.monotonic() + _START_SECONDS
+            while not weed.is_ready():
+                if process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"SeaweedFS did not start; see {log.name}")
+                time.sleep(0.2)
+            yield weed.s3
         finally:
             process.terminate()
             try:
@@ -96,36 +149,6 @@ def seaweedfs(folder: Path, bucket: str = "photos") -> Iterator[S3]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def _make_bucket(
-    process: subprocess.Popen[bytes], log: IO[bytes], environment: dict[str, str], bucket: str
-) -> None:
-    """Waits for the server until it takes the bucket: only then do all its parts answer."""
-    import botocore.exceptions  # type: ignore[import-untyped]
-    import botocore.session  # type: ignore[import-untyped]
-
-    client = botocore.session.get_session().create_client(
-        "s3",
-        endpoint_url=environment["AWS_ENDPOINT_URL"],
-        aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        region_name=environment["AWS_DEFAULT_REGION"],
-    )
-    until = time.monotonic() + 60
-    while True:
-        try:
-            client.create_bucket(Bucket=bucket)
-            client.put_object(Bucket=bucket, Key="ready", Body=b"")
-            client.delete_object(Bucket=bucket, Key="ready")
-        except client.exceptions.BucketAlreadyOwnedByYou:
-            pass
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-            if process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"SeaweedFS did not start; see {log.name}") from None
-            time.sleep(0.2)
-        else:
-            return
 
 
 @contextmanager

@@ -115,6 +115,18 @@ class Stack:
     server: Daemon
     services: Daemon
     environment: dict[str, str]
+    folder: Path
+
+    def lose_all_rows(self) -> None:
+        """Starts everything again on an empty database and an empty Redis, as after a disk died."""
+        for daemon in (self.services, self.server, self.redis, self.postgres):
+            daemon.kill()
+        for name in ("postgres", "redis"):
+            for entry in (self.folder / name).iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        _init_postgres(self.folder / "postgres")
+        for daemon in (self.postgres, self.redis, self.server, self.services):
+            daemon.start()
 
 
 @contextmanager
@@ -160,7 +172,7 @@ def prefect_stack() -> Iterator[Stack]:
             stack.callback(daemon.kill)
             daemon.start()
         try:
-            yield Stack(postgres, redis_server, server, services, {"PREFECT_API_URL": url})
+            yield Stack(postgres, redis_server, server, services, {"PREFECT_API_URL": url}, folder)
         finally:
             drain()
 
@@ -178,36 +190,48 @@ def _database_url(port: int) -> str:
     return f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
 
 
-def _postgres(folder: Path, port: int) -> Daemon:
+def _postgres_programs() -> Path:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda bin: int(bin.parent.name))
     if not found:
         raise RuntimeError("PostgreSQL is missing: install Debian's postgresql")
-    user = _POSTGRES_USER if os.geteuid() == 0 else None
-    folder.mkdir()
-    if user:
-        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-    data = folder / "data"
+    return found[-1]
+
+
+def _postgres_user() -> str | None:
+    return _POSTGRES_USER if os.geteuid() == 0 else None
+
+
+def _init_postgres(folder: Path) -> None:
     options = ["--username", "prefect", "--auth", "trust", "--encoding", "UTF8", "--no-sync"]
     subprocess.run(
-        [found[-1] / "initdb", "--pgdata", data, *options],
-        user=user,
+        [_postgres_programs() / "initdb", "--pgdata", folder / "data", *options],
+        user=_postgres_user(),
         cwd=folder,
         check=True,
         capture_output=True,
     )
+
+
+def _postgres(folder: Path, port: int) -> Daemon:
+    programs, user = _postgres_programs(), _postgres_user()
+    folder.mkdir()
+    if user:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    _init_postgres(folder)
+    data = folder / "data"
     settings = {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(folder),
         "max_connections": "200",
     }
-    command = [str(found[-1] / "postgres"), "-D", str(data), "-p", str(port)]
+    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port)]
     return Daemon(
         "postgres",
         [*command, *(f"--{name}={value}" for name, value in settings.items())],
         folder,
         lambda _: (
             not subprocess.run(
-                [found[-1] / "pg_isready", "--host", "127.0.0.1", "--port", str(port)],
+                [programs / "pg_isready", "--host", "127.0.0.1", "--port", str(port)],
                 capture_output=True,
             ).returncode
         ),

@@ -258,8 +258,8 @@ def test_the_run_shows_what_it_has_started_and_what_it_waits_for(place: str) -> 
     (table,) = artifacts(run)
     assert table.key == "inbox"
     assert json.loads(str(table.data)) == [
-        {"Archive": started.archive, "State": f"started: {started.flow_run_id}"},
-        {"Archive": f"{place}/in/empty.zip", "State": "it is empty"},
+        {"Archive": f"`{started.archive}`", "State": f"started: {started.flow_run_id}"},
+        {"Archive": f"`{place}/in/empty.zip`", "State": "`it is empty`"},
     ]
     Path(f"{place}/in/empty.zip").unlink()
     quiet: State[Any] = watch_inbox(

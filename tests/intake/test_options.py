@@ -28,6 +28,7 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
     other = {
         "method": "haar", "profile": "fast", "model": "m.onnx", "format": "png", "layout": "shards",
         "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
+        "image_mib": "512",
     }  # fmt: skip
     assert len(fields()) >= 18
     for group, name in fields():

@@ -114,7 +114,7 @@ def test_an_account_that_does_not_add_up_is_refused(
 
 
 def test_a_damaged_part_is_named() -> None:
-    with pytest.raises(AccountingError, match="Delete it and resume"):
+    with pytest.raises(AccountingError, match=r"part 0 is damaged\. Delete it"):
         Finished(("part 0", b"PAR1 no more"), members=1)
 
 

@@ -1,0 +1,190 @@
+"""What can go wrong, each done to a running world in one call."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.faults.proxy import FAULTS, FaultProxy
+from tests.stack import Daemon, Stack
+from tests.workers import family
+
+MARK = "FACECROP_FAULTS"
+"""A variable in the environment of every process of a world, so that none can hide."""
+
+_DOWN_SECONDS = (0.5, 4.0)
+_FULL_SECONDS = 8.0
+_JUMP_SECONDS = 10.0
+_JUMPS = ("+600", "-600")  # S3 refuses signatures that are off by 15 minutes
+_FLOW_RUN, _CHILD = "prefect.engine", "detection.sandbox"
+_WAITING_FAULTS = 3  # of the proxy
+
+
+class Worker:
+    """A process worker, killed and started again under the same name."""
+
+    def __init__(self, name: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self._name, self._log = name, folder / f"{name}.log"
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--name", self._name]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, "--pool", "facecrop-process", "--limit", "1"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def revive(self) -> None:
+        """Starts it again where it has ended by itself, as whoever supervises it would."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            self.start()
+
+    def end(self, how: signal.Signals) -> None:
+        """Ends it by a signal; by SIGKILL with all that it has started, as if its machine died."""
+        assert self._process is not None
+        if how == signal.SIGKILL:
+            for one in family(self._process.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(one, how)
+        else:
+            self._process.send_signal(how)
+        self._process.wait(60)
+
+
+@dataclass
+class World:
+    """All that a batch runs on.
+
+    Attributes:
+        disk: a small file system that the workers use for temporary files and some outputs.
+        clock: the file that says how far the workers' clocks are off.
+    """
+
+    stack: Stack
+    store: Daemon
+    proxy: FaultProxy
+    workers: list[Worker]
+    disk: Path
+    clock: Path
+    mark: str
+    chance: random.Random
+
+    def kinds(self) -> dict[str, Callable[[], bool]]:
+        """What can be done to it, by name; each says whether there was anything to do it to."""
+        daemons = {
+            "server": self.stack.server,
+            "services": self.stack.services,
+            "redis": self.stack.redis,
+            "postgres": self.stack.postgres,
+            "store": self.store,
+        }
+        kinds: dict[str, Callable[[], bool]] = {
+            "kill worker": partial(self._end_worker, signal.SIGKILL),
+            "stop worker": partial(self._end_worker, signal.SIGTERM),
+            "kill flow run": partial(self._end_one, _FLOW_RUN, signal.SIGKILL),
+            "stop flow run": partial(self._end_one, _FLOW_RUN, signal.SIGTERM),
+            "kill child": partial(self._end_one, _CHILD, signal.SIGKILL),
+            "full disk": self._fill_disk,
+            "clock jump": self._jump,
+        }
+        for name, daemon in daemons.items():
+            kinds[f"kill {name}"] = partial(self._lose, daemon, signal.SIGKILL)
+            kinds[f"stop {name}"] = partial(self._lose, daemon, signal.SIGTERM)
+        for fault in FAULTS:
+            kinds[f"S3: {fault}"] = partial(self._befall, fault)
+        return kinds
+
+    def revive(self) -> None:
+        """Starts workers again that have ended by themselves."""
+        for worker in self.workers:
+            worker.revive()
+
+    def _end_worker(self, how: signal.Signals) -> bool:
+        worker = self.chance.choice(self.workers)
+        worker.end(how)
+        time.sleep(self.chance.uniform(*_DOWN_SECONDS))
+        worker.start()
+        return True
+
+    def _end_one(self, command: str, how: signal.Signals) -> bool:
+        found = [pid for pid, line in processes(self.mark) if command in line]
+        if not found:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(self.chance.choice(sorted(found)), how)
+        return True
+
+    def _lose(self, daemon: Daemon, how: signal.Signals) -> bool:
+        daemon.kill(how)
+        time.sleep(self.chance.uniform(*_DOWN_SECONDS))
+        daemon.start()
+        return True
+
+    def _fill_disk(self) -> bool:
+        ballast = self.disk / "ballast"
+        try:
+            with suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1 << 16))
+            time.sleep(_FULL_SECONDS)
+        finally:
+            ballast.unlink()
+        return True
+
+    def _jump(self) -> bool:
+        self.clock.write_text(self.chance.choice(_JUMPS))
+        time.sleep(_JUMP_SECONDS)
+        self.clock.write_text("+0")
+        return True
+
+    def _befall(self, fault: str) -> bool:
+        before = self.proxy.injected[fault]
+        if self.proxy.waiting() >= _WAITING_FAULTS:
+            return False
+        self.proxy.order(fault)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            if self.proxy.injected[fault] > before:
+                return True
+            time.sleep(0.1)
+        return not self.proxy.withdraw(fault)
+
+
+@contextmanager
+def small_disk(folder: Path, mib: int) -> Iterator[Path]:
+    """Mounts a file system in memory, of so many MiB, for as long as it is wanted."""
+    place = folder / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=1777", "tmpfs", str(place)]
+    subprocess.run(mount, check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def processes(mark: str) -> list[tuple[int, str]]:
+    """Id and command of every living process with a mark in its environment."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if wanted in (place / "environ").read_bytes().split(b"\0"):
+                line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append((int(place.name), line))
+    return found
