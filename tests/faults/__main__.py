@@ -80,7 +80,7 @@ class Result:
     """
 
     seed: int
-    injections: Counter[str] = field(default_factory=Counter)
+    injections: dict[str, int] = field(default_factory=dict)
     tried: int = 0
     batches: int = 0
     resubmitted: int = 0
@@ -196,7 +196,7 @@ class _Faults(threading.Thread):
                 self.world.revive()
                 name = self.world.chance.choice(sorted(kinds))
                 if kinds[name]():
-                    self.found.injections[name] += 1
+                    self.found.injections[name] = self.found.injections.get(name, 0) + 1
                     self.found.tried += 1
                     _log(f"{self.found.tried}: {name}")
         except Exception as error:  # noqa: BLE001 raised again where it is waited for

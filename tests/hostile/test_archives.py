@@ -106,6 +106,7 @@ PAIR = tarred([("a.bin", b"one"), ("b.bin", b"two" * 200)])
 @pytest.mark.parametrize(
     ("file", "data"),
     [("a.zip", TRIPLE), *((f"a{suffix}", compress(PAIR)) for suffix, compress in SUFFIXES)],
+    ids=["a.zip", *(f"a{suffix}" for suffix, _ in SUFFIXES)],
 )
 def test_an_archive_that_is_cut_anywhere_is_refused_or_whole(
     tmp_path: Path, file: str, data: bytes
@@ -136,6 +137,7 @@ def test_an_archive_that_is_cut_anywhere_is_refused_or_whole(
             for suffix, compress in SUFFIXES
         ),
     ],
+    ids=["a.zip", "a.txt", *(f"a{suffix}" for suffix, _ in SUFFIXES)],
 )
 def test_members_are_bounded(tmp_path: Path, file: str, data: bytes) -> None:
     path = tmp_path / file
