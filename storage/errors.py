@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from storage.redact import shown
+
 
 class MemberErrorCode(StrEnum):
     """Why one member could not be read. Each is permanent except `unreadable`."""
@@ -29,7 +31,14 @@ class SkipReason(StrEnum):
     NESTED_ARCHIVE = "nested_archive"
 
 
-class StorageError(Exception):
+class _LineError(Exception):
+    """What is wrong in one line, without the secrets of the URIs in it: logs and states keep it."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(shown(line))
+
+
+class StorageError(_LineError):
     """One clear line for a person, naming input and fix. Permanent: trying again is no use."""
 
 
@@ -41,7 +50,7 @@ class OutputError(StorageError):
     """The output cannot be used: unwritable, or it holds another batch."""
 
 
-class TransientError(Exception):
+class TransientError(_LineError):
     """Storage did not answer as it should have; the same call may succeed later."""
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from storage.archive import open_archive
-from storage.errors import OutputError, StorageError, TransientError
+from storage.errors import OutputError
 from storage.location import changed
 from storage.members import Archive, Chunk, ChunkSize, Fingerprint, Limits
 from storage.output import Output
@@ -76,18 +74,7 @@ class Batch:
         return ChunkSize(self.settings.chunk.members, self.settings.chunk.mib * MIB)
 
 
-@contextmanager
-def _without_secrets() -> Iterator[None]:
-    """Hides what a URI may say in confidence in errors, which a run's state and log keep."""
-    try:
-        yield
-    except (StorageError, TransientError) as error:
-        error.args = (shown(str(error)),)
-        raise
-
-
 @task(name="plan", task_run_name="plan", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
-@_without_secrets()
 def plan(archive: str, output: str, settings: CropSettings) -> Batch:
     """Opens the archive, reads its index and claims the output for it.
 
@@ -107,7 +94,6 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
 
 
 @task(name="open", task_run_name="open shard {shard}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
-@_without_secrets()
 def open_shard(
     archive: str, output: str, shard: int, settings: CropSettings
 ) -> tuple[Batch, list[Chunk]]:
@@ -133,7 +119,6 @@ def open_shard(
 
 
 @task(name="reopen", task_run_name="reopen", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
-@_without_secrets()
 def reopen(output: str, settings: RunSettings) -> tuple[Batch, set[int]]:
     """Takes up a finished batch for its failed members, with the settings that it was made with.
 
