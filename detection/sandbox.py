@@ -144,6 +144,8 @@ class _Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | _MALLOC | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            # Ctrl-C in a terminal goes to a whole group, and is for the parent alone
+            process_group=None if sys.platform == "win32" else 0,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None

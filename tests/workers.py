@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -23,8 +24,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, State, StateType
 from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.__main__ import main as apply_deployments
 from tasks.priority import queue_name
+from tests.stack import Stack, prefect_stack
 
 Worker = subprocess.Popen[bytes]
 StartWorker = Callable[[str], Worker]
@@ -64,6 +68,24 @@ def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[St
             except subprocess.TimeoutExpired:
                 os.killpg(worker.pid, signal.SIGKILL)
                 worker.wait()
+
+
+@contextmanager
+def production(folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
+    """Runs Prefect as in production, with all of Facecrop deployed, for this process and workers.
+
+    Args:
+        folder: for the workers' logs.
+    """
+    with (
+        prefect_stack() as stack,
+        temporary_settings({PREFECT_API_URL: stack.environment["PREFECT_API_URL"]}),
+        pytest.MonkeyPatch.context() as patch,
+        process_workers(stack.environment, folder) as start_worker,
+    ):
+        patch.setenv("PREFECT_API_URL", stack.environment["PREFECT_API_URL"])
+        assert apply_deployments() == 0
+        yield stack, start_worker
 
 
 def _remove_unended_runs() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.__main__ import main as apply_deployments
 from flows.crop_archive import crop_archive
@@ -15,8 +14,7 @@ from storage.errors import OutputError
 from storage.manifest import AccountingError
 from tasks.settings import CropSettings
 from tests.flows.batches import result
-from tests.stack import prefect_stack
-from tests.workers import kill, process_workers, state, submit, wait, wait_for_end
+from tests.workers import kill, production, state, submit, wait, wait_for_end
 
 pytestmark = pytest.mark.service
 
@@ -29,14 +27,7 @@ SETTINGS: dict[str, Any] = {"chunk": {"members": 20}, "run": {"shard_members": 2
 def test_a_batch_goes_on_after_the_servers_data_is_lost(tmp_path: Path) -> None:
     sample, output = tmp_path / "sample.zip", tmp_path / "out"
     write_sample(sample, MEMBERS)
-    with (
-        prefect_stack() as stack,
-        temporary_settings({PREFECT_API_URL: stack.environment["PREFECT_API_URL"]}),
-        pytest.MonkeyPatch.context() as patch,
-        process_workers(stack.environment, tmp_path) as start_worker,
-    ):
-        patch.setenv("PREFECT_API_URL", stack.environment["PREFECT_API_URL"])
-        assert apply_deployments() == 0
+    with production(tmp_path) as (stack, start_worker):
         worker = start_worker("before")
         submit(str(sample), str(output), SETTINGS)
         wait(lambda: len([*output.glob("parts/*")]) >= 5)

@@ -5,19 +5,16 @@ from typing import Any
 
 import fsspec
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.__main__ import main as apply_deployments
 from flows.crop_archive import crop_archive
 from intake.samples import write_sample
 from tasks.settings import CropSettings
 from tests.flows.batches import result
 from tests.services import S3
-from tests.stack import prefect_stack
 from tests.workers import (
     kill,
     look,
-    process_workers,
+    production,
     shards_of,
     state,
     states,
@@ -43,14 +40,7 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
     def parts() -> int:
         return len(files.glob(f"{output}/parts/*"))
 
-    with (
-        prefect_stack() as stack,
-        temporary_settings({PREFECT_API_URL: stack.environment["PREFECT_API_URL"]}),
-        pytest.MonkeyPatch.context() as patch,
-        process_workers(stack.environment, tmp_path) as start_worker,
-    ):
-        patch.setenv("PREFECT_API_URL", stack.environment["PREFECT_API_URL"])
-        assert apply_deployments() == 0
+    with production(tmp_path) as (stack, start_worker):
         workers = {name: start_worker(name) for name in ("one", "other")}
         run = submit(archive, output, SETTINGS)
         wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))

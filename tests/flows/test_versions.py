@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.__main__ import main as apply_deployments
 from flows.crop_archive import crop_archive
 from intake.samples import write_sample
 from storage.errors import OutputError
 from tasks.batch import open_shard
 from tasks.settings import CropSettings
 from tests.flows.batches import result
-from tests.stack import prefect_stack
 from tests.workers import (
-    process_workers,
+    production,
     shards_of,
     state,
     submit,
@@ -88,21 +85,16 @@ def test_a_batch_in_another_format_is_left_to_its_version(sample: Path, tmp_path
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("planner", ["this", "next"])
-def test_workers_of_both_versions_share_a_batch(planner: str, tmp_path: Path) -> None:
+def test_workers_of_both_versions_share_a_batch(
+    planner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample, output = tmp_path / "sample.zip", tmp_path / "out"
     write_sample(sample, 800)
     paths: Mapping[str, Path] = {"this": ROOT, "next": next_version(tmp_path / "next")}
-    with (
-        prefect_stack() as stack,
-        temporary_settings({PREFECT_API_URL: stack.environment["PREFECT_API_URL"]}),
-        pytest.MonkeyPatch.context() as patch,
-        process_workers(stack.environment, tmp_path) as start_worker,
-    ):
-        patch.setenv("PREFECT_API_URL", stack.environment["PREFECT_API_URL"])
-        assert apply_deployments() == 0
+    with production(tmp_path) as (_, start_worker):
 
         def start(version: str) -> None:
-            patch.setenv("PYTHONPATH", os.fspath(paths[version]))
+            monkeypatch.setenv("PYTHONPATH", os.fspath(paths[version]))
             start_worker(version)
 
         start(planner)
@@ -115,7 +107,7 @@ def test_workers_of_both_versions_share_a_batch(planner: str, tmp_path: Path) ->
             taken_by(shard) for shard in shards_of(run.id) if shard.state_name == "Completed"
         }
         assert workers == {"next" if planner == "this" else "this"}
-        patch.delenv("PYTHONPATH")
+        monkeypatch.delenv("PYTHONPATH")
         undisturbed = tmp_path / "undisturbed"
         crop_archive(str(sample), str(undisturbed), CropSettings.model_validate(SETTINGS))
     left, expected = result(str(output)), result(str(undisturbed))
