@@ -99,7 +99,7 @@ def resolve(uri: str) -> Location:
         fs = fsspec.filesystem(scheme, **options)
     except (ValueError, ImportError) as error:
         raise ArchiveError(
-            f"cannot open {shown(uri)}: nothing here speaks {scheme}://; "
+            f"cannot open {uri}: nothing here speaks {scheme}://; "
             "use a path, file://, s3:// or https://, or install fsspec's package for it"
         ) from error
     return Location(uri, fs, fs._strip_protocol(uri))
@@ -149,7 +149,7 @@ def probe(location: Location) -> Fingerprint | None:
         return None
     if info.get("size") is None:
         raise ArchiveError(
-            f"cannot open {shown(location.uri)}: its server does not tell its size; "
+            f"cannot open {location.uri}: its server does not tell its size; "
             "download the archive first"
         )
     return Fingerprint(int(info["size"]), version(info))
@@ -217,7 +217,7 @@ class RangeReader:
             raise translate(error, self.uri, "read") from error
         if len(data) != end - start:
             raise TransientError(
-                f"{shown(self.uri)} answered {len(data)} of {end - start} bytes at {start}"
+                f"{self.uri} answered {len(data)} of {end - start} bytes at {start}"
             )
         return data
 
@@ -261,7 +261,7 @@ class RangeReader:
             whole = (start, end) == (0, self.size)
             if answer.status != 206 and not (whole and length == self.size):
                 raise ArchiveError(
-                    f"cannot read {shown(self.uri)}: its server does not answer range requests; "
+                    f"cannot read {self.uri}: its server does not answer range requests; "
                     "download the archive first"
                 )
             stated = answer.headers.get("Content-Range", "").rpartition("/")[2]
@@ -269,8 +269,8 @@ class RangeReader:
             self._check(Fingerprint(size, version(answer.headers)))
             if length is not None and length > end - start:
                 raise ArchiveError(
-                    f"cannot read {shown(self.uri)}: its server answers with more than the range "
-                    "asked for; download the archive first"
+                    f"cannot read {self.uri}: its server answers with more than the range asked "
+                    "for; download the archive first"
                 )
             return bytes(await answer.read())
 
@@ -330,7 +330,7 @@ def is_missing(error: Exception) -> bool:
 
 def changed(uri: str) -> ArchiveError:
     """The error for a file that is another one than at opening."""
-    return ArchiveError(f"{shown(uri)} has changed since it was opened; start a new batch for it")
+    return ArchiveError(f"{uri} has changed since it was opened; start a new batch for it")
 
 
 def translate(
@@ -348,7 +348,7 @@ def translate(
         permanent: the class for errors that no second attempt mends.
     """
     causes = list(_causes(error))
-    line = f"cannot {doing} {shown(uri)}"
+    line = f"cannot {doing} {uri}"
     detail = shown(" ".join(str(error).split()))[:200] or type(error).__name__
     for cause in causes:
         status, code = _answer(cause)

@@ -8,26 +8,19 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from detection import sandbox
-from detection.detector import Detector
 from detection.image import Image, crop_faces
-from detection.settings import CutSettings, DetectionSettings
 
 ABORTS, HANGS, EATS = b"this one aborts", b"this one hangs", b"this one eats memory"
 ABORTS_ONCE = b"this one aborts once"
 MEMORY_FILE = "POISON_MEMORY"
 
 
-def _crop_faces(
-    data: bytes | memoryview,
-    detector: Detector,
-    detection: DetectionSettings,
-    crop: CutSettings,
-    max_pixels: int,
-) -> Image:
-    end = bytes(data[-32:])
+def _crop_faces(data: bytes, *others: Any) -> Image:
+    end = data[-32:]
     if end.endswith(ABORTS):
         os.abort()
     if end.endswith(ABORTS_ONCE) and not Path(os.environ[MEMORY_FILE]).exists():
@@ -40,7 +33,7 @@ def _crop_faces(
         eaten = []
         while True:
             eaten.append(bytearray(16 << 20))
-    return crop_faces(data, detector, detection, crop, max_pixels)
+    return crop_faces(data, *others)
 
 
 if __name__ == "__main__":
