@@ -193,8 +193,8 @@ def wait_for_end(run: UUID, seconds: float = 240) -> None:
         time.sleep(0.5)
 
 
-def wait(what: Callable[[], bool], seconds: float = 240) -> None:
-    """Waits until it is so.
+def wait(what: Callable[[], bool], seconds: float = 240, *, each: float = 0.5) -> None:
+    """Waits until it is so, and looks each so many seconds.
 
     Raises:
         AssertionError: it was not so in time.
@@ -202,4 +202,4 @@ def wait(what: Callable[[], bool], seconds: float = 240) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until, "it took too long"
-        time.sleep(0.5)
+        time.sleep(each)
