@@ -196,10 +196,9 @@ def _end(pid: int) -> None:
     deadline = time.monotonic() + _STOP_SECONDS
     try:
         os.killpg(pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            os.killpg(pid, 0)
+        while _is_ours(pid) and time.monotonic() < deadline:
             time.sleep(0.2)
-        os.killpg(pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)  # what it has left
     except ProcessLookupError:
         return
 
