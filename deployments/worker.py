@@ -10,8 +10,11 @@ takes them within seconds; what they had in hand is done again, which chunks all
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.abc
@@ -30,6 +33,13 @@ class FacecropWorker(ProcessWorker):
     type = "facecrop-process"
     _display_name = "Facecrop process"
     _description = "Runs flow runs as processes, and gives them back when it is stopped."
+
+    async def __aenter__(self) -> Self:
+        # Prefect's own sends itself a SIGINT, which a script's `&` has a process ignore.
+        if sys.platform != "win32":
+            _cancel_at_sigterm()
+        await super().__aenter__()
+        return self
 
     async def run(
         self,
@@ -71,3 +81,15 @@ class FacecropWorker(ProcessWorker):
             logger.warning("%s could not be given back: %s", flow_run.name, error)
         else:
             logger.info("%s The run is %s.", message, after.name)
+
+
+def _cancel_at_sigterm() -> None:
+    """Has the first SIGTERM cancel the current task, and the second one end the process."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def cancel() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, cancel)

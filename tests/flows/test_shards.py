@@ -151,3 +151,16 @@ def test_a_worker_that_is_told_to_stop_gives_its_run_back(
     assert states(run.id).count("Running") == 2
     assert result(str(tmp_path / "out")) == expected
     assert {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"}
+
+
+def test_a_worker_in_the_background_of_a_script_stops_too(
+    start_worker: StartWorker, tmp_path: Path
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as `&` does; it is inherited
+    try:
+        worker = start_worker("background")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    wait(lambda: "Worker 'background' started!" in (tmp_path / "background.log").read_text())
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
