@@ -20,6 +20,7 @@ import anyio
 import anyio.abc
 import httpx
 from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
@@ -54,6 +55,15 @@ class FacecropWorker(ProcessWorker):
             with anyio.move_on_after(_GIVE_BACK_SECONDS, shield=True):
                 await self._give_back(flow_run)
             raise
+
+    async def _submit_scheduled_flow_runs(
+        self, flow_run_response: list[WorkerFlowRunResponse]
+    ) -> list[FlowRun]:
+        # A run that crashed may be scheduled again before its slot here is free: taken at once, it
+        # would end Prefect's own worker. The next poll takes it.
+        held = self._limiter.statistics().borrowers if self._limiter else ()
+        free = [entry for entry in flow_run_response if entry.flow_run.id not in held]
+        return await super()._submit_scheduled_flow_runs(free)
 
     # Suspended at the very moment that it is taken, a run would end Prefect's own worker.
 

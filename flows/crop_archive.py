@@ -7,7 +7,7 @@ from prefect import flow
 from pydantic import Field
 
 from tasks.batch import Batch, plan
-from tasks.crashes import refuse_endless_crashes
+from tasks.crashes import note_progress, refuse_endless_crashes
 from tasks.dashboard import Dashboard
 from tasks.finish import finish
 from tasks.logs import plain_logs
@@ -51,14 +51,15 @@ def crop_archive(
         OutputError: the output cannot be used, or holds another batch.
         TransientError: storage failed on every attempt; run it again to go on.
         ShardError: a shard failed on every attempt; run it again to go on.
-        CrashedError: its process died on every attempt; run it again to go on.
+        CrashedError: its process died again and again and got nothing done; run it again to go on.
     """
     plain_logs()
-    refuse_endless_crashes()
+    crashes = refuse_endless_crashes()
     started = time.monotonic()
     batch = plan(archive, output, settings)
     dashboard = Dashboard(batch)
-    reporter = Reporter(batch.progress, code(batch.archive.uri), dashboard.update)
+    outlives = note_progress(crashes, batch.progress)
+    reporter = Reporter(batch.progress, code(batch.archive.uri), dashboard.update, outlives)
     if work_pool and batch.archive.members is not None:
         members, chunks = _crop_on(work_pool, priority, batch, reporter)
     else:  # a compressed TAR can only be read in order, so there is nothing to hand out

@@ -55,6 +55,12 @@ class Progress:
         """Members of chunks that earlier runs completed."""
         return self._resumed.members
 
+    @property
+    def has_gained(self) -> bool:
+        """Whether a chunk, or a shard elsewhere, was completed since this run began."""
+        with self._lock:
+            return bool(self._done.members or self._finished_elsewhere)
+
     def resume(self, done: Totals) -> None:
         """Counts chunks that an earlier run completed."""
         with self._lock:

@@ -27,14 +27,14 @@ class Reporter:
     Args:
         progress: what is counted.
         subject: what is being worked on, as Markdown for people.
-        also: what else is to be brought up to date with each report.
+        also: what else to call with each report.
     """
 
     def __init__(
         self,
         progress: Progress,
         subject: str,
-        also: Callable[[Snapshot], None] = lambda _: None,
+        *also: Callable[[Snapshot], None],
     ) -> None:
         self._progress = progress
         self._also = also
@@ -78,4 +78,5 @@ class Reporter:
     def _update(self, snapshot: Snapshot) -> None:
         self._bar.update(100 * snapshot.share)
         self._table.update(json.dumps(to_rows(snapshot)))
-        self._also(snapshot)
+        for update in self._also:
+            update(snapshot)

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,14 @@ from prefect.states import Cancelling
 from deployments.__main__ import main as apply_deployments
 from flows.crop_archive import crop_archive
 from intake.samples import write_sample
+from tasks.crashes import OUTLIVED
+from tasks.retries import ATTEMPTS
 from tasks.settings import CropSettings
 from tests.flows.batches import Result, result
 from tests.workers import (
     StartWorker,
     artifacts_of,
+    family,
     kill,
     look,
     process_workers,
@@ -151,6 +155,29 @@ def test_a_worker_that_is_told_to_stop_gives_its_run_back(
     assert states(run.id).count("Running") == 2
     assert result(str(tmp_path / "out")) == expected
     assert {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"}
+
+
+def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
+    start_worker: StartWorker, tmp_path: Path
+) -> None:
+    write_sample(tmp_path / "sample.zip", 2 * MEMBERS)
+    worker = start_worker("only")
+    settings = {"chunk": {"members": 10}, "run": {"threads": 1, "shard_members": 10_000}}
+    run = submit_batch(tmp_path / "sample.zip", tmp_path / "out", settings=settings)
+    for crash in range(ATTEMPTS):
+        wait(lambda: state(run.id).is_running(), each=0.1)
+        if crash:  # it says that it got on after the last one
+            wait(lambda: look(run.id).labels.get(OUTLIVED) == states(run.id).count("Crashed"))
+        else:
+            wait(lambda: any((tmp_path / "out").glob("parts/*")), each=0.1)
+        for process in family(worker.pid)[1:]:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        wait(lambda: not state(run.id).is_running(), each=0.1)
+    wait_for_end(run.id)
+    assert state(run.id).is_completed(), state(run.id)
+    done = result(str(tmp_path / "out"))
+    assert [row["member"] for row in done.manifest] == list(range(2 * MEMBERS))
 
 
 def test_a_worker_in_the_background_of_a_script_stops_too(

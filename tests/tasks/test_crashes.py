@@ -31,7 +31,27 @@ CRASH: list[State] = [Crashed(), AwaitingRetry(), Pending(), Running()]
     ],
 )
 def test_a_batch_goes_on(states: list[State]) -> None:
-    judge(states)
+    assert judge(states, outlived=0) == sum(state.is_crashed() for state in states)
+
+
+@pytest.mark.parametrize(
+    ("states", "outlived", "goes_on"),
+    [
+        ([*START, *5 * CRASH], 3, True),
+        ([*START, *5 * CRASH], 2, False),
+        ([*START, *2 * CRASH, Failed(), *START, *2 * CRASH], 1, True),
+        ([*START, *2 * CRASH, Failed(), *START, *3 * CRASH], 1, False),
+        ([*START, *2 * CRASH, Failed(), *START, *3 * CRASH], 3, True),
+    ],
+)
+def test_crashes_after_which_it_got_on_do_not_count(
+    states: list[State], outlived: int, goes_on: bool
+) -> None:
+    if goes_on:
+        judge(states, outlived)
+    else:
+        with pytest.raises(CrashedError, match="died 3 times and got nothing done"):
+            judge(states, outlived)
 
 
 @pytest.mark.parametrize(
@@ -44,4 +64,4 @@ def test_a_batch_goes_on(states: list[State]) -> None:
 )
 def test_a_batch_does_not_go_on(states: list[State], told: str) -> None:
     with pytest.raises(CrashedError, match=told):
-        judge(states)
+        judge(states, outlived=0)
