@@ -170,7 +170,8 @@ def decode_part(name: str, data: bytes) -> pa.Table:
     """
     try:
         # of a Python file object, threads of pyarrow's may still hold a piece when the process ends
-        return pq.read_table(pa.BufferReader(data), schema=PART_SCHEMA)
+        file = pa.BufferReader(data)
+        return pq.read_table(file, schema=PART_SCHEMA, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise AccountingError(f"{name} is damaged. Delete it and run the batch again.") from error
 
@@ -201,12 +202,12 @@ def replace_rows(part: pa.Table, rows: Iterable[MemberRow]) -> bytes:
 
 
 def assemble(
-    parts: Iterable[tuple[str, bytes]], members: int, manifest: Any, faces: Any, failed: IO[str]
+    parts: Iterable[tuple[str, pa.Table]], members: int, manifest: Any, faces: Any, failed: IO[str]
 ) -> Totals:
     """Streams the parts, in chunk order, into the three files of a finished batch.
 
     Args:
-        parts: name and bytes of each part.
+        parts: name and rows of each part.
         members: how many members the plan had.
         manifest, faces: paths or binary files to write Parquet to.
         failed: text file to write CSV to.
@@ -218,8 +219,7 @@ def assemble(
     sheet = csv.writer(failed)
     sheet.writerow(FAILED_COLUMNS)
     with _Table(manifest, MANIFEST_SCHEMA) as rows, _Table(faces, FACES_SCHEMA) as face_rows:
-        for name, data in parts:
-            part = decode_part(name, data)
+        for name, part in parts:
             found = part["member"].to_pylist()
             if found != list(range(totals.members, totals.members + part.num_rows)):
                 raise AccountingError(
@@ -300,7 +300,8 @@ def _cell(value: object) -> str:
 
 def _encode(rows: list[dict[str, Any]]) -> bytes:
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=PART_SCHEMA), sink, compression="zstd")
+    table = pa.Table.from_pylist(rows, schema=PART_SCHEMA)
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue()
 
 

@@ -27,7 +27,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.errors import OutputError
+from storage.errors import OutputError, TransientError
 from storage.location import FOREIGN, resolve, translate
 from storage.manifest import (
     AccountingError,
@@ -186,23 +186,19 @@ class Output:
 
     def totals(self) -> Totals:
         """Counts of a finished batch, from its manifest."""
-        with self._errors("read"), self._fs.open(self._path(MANIFEST), "rb") as file:
+        with self._table(MANIFEST) as file:
             return count(file)
 
     def sample(self, members: int, faces: int, failures: int) -> Sample:
         """What a report needs of a finished batch, with at most so many rows of each kind."""
-        with (
-            self._errors("read"),
-            self._fs.open(self._path(MANIFEST), "rb") as manifest,
-            self._fs.open(self._path(FACES), "rb") as face_rows,
-        ):
+        with self._table(MANIFEST) as manifest, self._table(FACES) as face_rows:
             return read_sample(manifest, face_rows, members, faces, failures)
 
     def part(self, chunk: int) -> pa.Table:
         """The rows of a chunk that is done."""
         with self._errors("read"):
-            [(name, data)] = self._read_parts([chunk])
-            return decode_part(name, data)
+            [(_, part)] = self._read_parts([chunk])
+            return part
 
     def failed_chunks(self) -> dict[int, int]:
         """The chunks of a finished batch in which members failed: how many did, by its number.
@@ -216,15 +212,15 @@ class Output:
         done = sorted(self.parts())
         with self._errors("read"):
             parts = zip(done, self._read_parts(done), strict=True)
-            failed = {number: len(failed_members(decode_part(*part))) for number, part in parts}
+            failed = {number: len(failed_members(part)) for number, (_, part) in parts}
         return {number: count for number, count in failed.items() if count}
 
     def counts(self, chunks: Iterable[int]) -> Totals:
         """Counts of chunks that are done, from their parts."""
         totals = Totals()
         with self._errors("read"):
-            for name, data in self._read_parts(chunks):
-                totals.add_part(decode_part(name, data))
+            for _, part in self._read_parts(chunks):
+                totals.add_part(part)
         return totals
 
     def failed_rows(self) -> Iterator[dict[str, Any]]:
@@ -233,14 +229,15 @@ class Output:
         While the batch is not finished, those of the parts that are there so far.
         """
         with self._errors("read"):
-            if self._fs.exists(self._path(MANIFEST)):
-                with self._fs.open(self._path(MANIFEST), "rb") as file:
-                    yield from failures(file)
-                return
+            finished = self._fs.exists(self._path(MANIFEST))
+        if finished:
+            with self._table(MANIFEST) as file:
+                yield from failures(file)
+            return
         done = sorted(self.parts())
         with self._errors("read"):
-            for name, data in self._read_parts(done):
-                yield from failed_rows(decode_part(name, data))
+            for _, part in self._read_parts(done):
+                yield from failed_rows(part)
 
     def size(self, name: str) -> int | None:
         """Bytes of a file of the output, such as MANIFEST; None while there is none."""
@@ -262,7 +259,7 @@ class Output:
         Raises:
             OutputError: the batch is not finished, or a crop of it is gone.
         """
-        with self._errors("read"), self._fs.open(self._path(FACES), "rb") as file:
+        with self._table(FACES) as file:
             batches = pq.ParquetFile(file).iter_batches(columns=["crop"])
             yield from self.read_crops(
                 name for rows in batches for name in rows["crop"].to_pylist()
@@ -342,8 +339,7 @@ class Output:
     def part_sizes(self, chunks: Iterable[int]) -> list[int]:
         """How many members each of these chunks has, all of which are done."""
         with self._errors("read"):
-            parts = self._read_parts(chunks)
-            return [pq.read_metadata(io.BytesIO(data)).num_rows for _, data in parts]
+            return [part.num_rows for _, part in self._read_parts(chunks)]
 
     def _list_parts(self) -> dict[int, dict[str, Any]]:
         with self._errors("list"):
@@ -354,7 +350,7 @@ class Output:
         stems = ((Path(file["name"]).stem, file) for file in files)
         return {int(stem): file for stem, file in stems if stem.isdigit()}
 
-    def _read_parts(self, chunks: Iterable[int]) -> Iterator[tuple[str, bytes]]:
+    def _read_parts(self, chunks: Iterable[int]) -> Iterator[tuple[str, pa.Table]]:
         numbers = iter(chunks)
         while some := list(itertools.islice(numbers, _PARTS_AT_ONCE)):
             names = [_part_name(number) for number in some]
@@ -365,7 +361,30 @@ class Output:
                     raise AccountingError(f"{self.uri}/{name} is missing. Run it again.") from data
                 if isinstance(data, Exception):
                     raise data
-                yield name, data
+                try:
+                    part = decode_part(name, data)
+                except AccountingError:
+                    if self._location.is_local:
+                        raise
+                    # it may be the answer that was wrong
+                    part = decode_part(name, self._fs.cat_file(self._path(name)))
+                yield name, part
+
+    @contextmanager
+    def _table(self, name: str) -> Iterator[Any]:
+        """One of the finished tables, open.
+
+        Raises:
+            TransientError: an object store's answer was no piece of such a file.
+        """
+        with self._errors("read"), self._fs.open(self._path(name), "rb") as file:
+            try:
+                yield file
+            except (pa.ArrowException, OSError) as error:
+                of_storage = isinstance(error, OSError) and (error.errno or error.__cause__)
+                if of_storage or self._location.is_local:
+                    raise
+                raise TransientError(f"cannot read {self.uri}/{name}: {error}") from error
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -30,8 +30,8 @@ FAULTS = (
 )
 """reset: the connection, before the server is asked; reset after: when it has answered; delay: the
 answer, by seconds; cut: the answer, in the middle of its body; 500, 503, SlowDown: instead of an
-answer; short range: fewer bytes than asked for, as a complete answer; wrong range: as many from
-another place, and the answer says so."""
+answer; short range: fewer bytes than asked for, as a complete answer; wrong range: as many that
+stand elsewhere, as the right answer."""
 
 _OF_RANGES = ("short range", "wrong range")
 _ERRORS = {
@@ -136,11 +136,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in _ERRORS:
             self._refuse(*_ERRORS[fault])
             return
-        headers = dict(self.headers.items())
-        if fault == "wrong range":
-            headers["Range"] = _elsewhere(headers["Range"])
         try:
-            status, given, data, length = self._ask(headers, body)
+            status, given, data, length = self._ask(dict(self.headers.items()), body)
         except (OSError, http.client.HTTPException):  # it is down: so is what stands before it
             self._reset()
             return
@@ -149,6 +146,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if fault == "delay":
             time.sleep(_DELAY_SECONDS)
+        if fault == "wrong range":
+            data = data[len(data) // 2 :] + data[: len(data) // 2]
         if fault == "short range":
             data = data[: len(data) // 2]
             length = str(len(data))
@@ -204,12 +203,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         self.close_connection = True
         self.connection.close()
-
-
-def _elsewhere(asked: str) -> str:
-    """A range as long, further to the front; the same where it is at the front."""
-    first, _, last = asked.removeprefix("bytes=").partition("-")
-    if not first or not last:
-        return asked
-    by = min(int(first), 512)
-    return f"bytes={int(first) - by}-{int(last) - by}"

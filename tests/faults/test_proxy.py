@@ -9,6 +9,7 @@ import pytest
 from intake.samples import write_sample
 from storage.archive import open_archive
 from storage.errors import TransientError
+from storage.manifest import MemberRow, Status, encode_part
 from storage.members import ChunkSize, Limits
 from storage.output import Output
 from tests.faults.proxy import FAULTS, FaultProxy, fault_proxy
@@ -69,3 +70,21 @@ def test_writing(fault: str, proxy: FaultProxy, s3: S3) -> None:
     files = fsspec.filesystem("s3", use_listings_cache=False)
     assert {name: files.cat_file(f"{place}/{name}") for name in crops} == crops
     assert len(files.find(f"{place}/crops")) == len(crops)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_batch_that_is_read_again(fault: str, proxy: FaultProxy, s3: S3) -> None:
+    place = f"s3://{s3.bucket}/faults/read-{fault.replace(' ', '-')}"
+    output = Output(place)
+    output.claim({"format": 1, "archive": {}, "settings": {}}, "resume")
+    failed = [MemberRow(number, "a.jpg", Status.FAILED, 7, error="empty") for number in range(300)]
+    output.put_part(0, encode_part(failed))
+    output.finish(300, 1)
+    for read in (lambda: output.counts([0]), output.totals, lambda: list(output.failed_rows())):
+        right = read()
+        proxy.order(fault)
+        try:
+            assert read() == right
+        except TransientError:
+            assert read() == right
+    assert proxy.injected == {fault: 3}

@@ -2,6 +2,7 @@ import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,6 +16,7 @@ from storage.manifest import (
     Totals,
     assemble,
     count,
+    decode_part,
     encode_part,
 )
 
@@ -42,14 +44,15 @@ def skipped(member: int) -> MemberRow:
     return MemberRow(member, "notes.txt", Status.SKIPPED, 7, error="not_an_image")
 
 
-def part(number: int, *rows: MemberRow) -> tuple[str, bytes]:
-    return f"part {number}", encode_part(rows)
+def part(number: int, *rows: MemberRow) -> tuple[str, pa.Table]:
+    name = f"part {number}"
+    return name, decode_part(name, encode_part(rows))
 
 
 class Finished:
     """The three files of a batch, assembled from parts."""
 
-    def __init__(self, *parts: tuple[str, bytes], members: int) -> None:
+    def __init__(self, *parts: tuple[str, pa.Table], members: int) -> None:
         with TemporaryDirectory() as folder:
             manifest, faces, failures = Path(folder, "m"), Path(folder, "f"), io.StringIO()
             self.totals = assemble(parts, members, manifest, faces, failures)
@@ -107,15 +110,19 @@ def test_a_batch_without_a_face_has_an_empty_table_of_faces() -> None:
     ids=["gap", "twice", "twice in a part", "out of order", "too few", "too many"],
 )
 def test_an_account_that_does_not_add_up_is_refused(
-    parts: list[tuple[str, bytes]], members: int
+    parts: list[tuple[str, pa.Table]], members: int
 ) -> None:
     with pytest.raises(AccountingError):
         Finished(*parts, members=members)
 
 
 def test_a_damaged_part_is_named() -> None:
-    with pytest.raises(AccountingError, match=r"part 0 is damaged\. Delete it"):
-        Finished(("part 0", b"PAR1 no more"), members=1)
+    data = encode_part([failed(member, f"{member}.jpg") for member in range(64)])
+    middle = len(data) // 2
+    flipped = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    for damaged in (b"PAR1 no more", data[:-9], flipped):
+        with pytest.raises(AccountingError, match=r"part 0 is damaged\. Delete it"):
+            decode_part("part 0", damaged)
 
 
 def test_failures_are_listed_and_cannot_run_as_formulas() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import FaceRow, MemberRow, Status, assemble, encode_part
+from storage.manifest import FaceRow, MemberRow, Status, assemble, decode_part, encode_part
 from storage.output import Output
 from storage.sample import FACE_SIZES, Sample, read_sample, throughput
 from tests.services import S3
@@ -35,7 +35,8 @@ def skipped(member: int) -> MemberRow:
 
 def sample(rows: list[MemberRow], members: int = 10, faces: int = 10, failures: int = 2) -> Sample:
     manifest, face_rows = io.BytesIO(), io.BytesIO()
-    assemble([("part", encode_part(rows))], len(rows), manifest, face_rows, io.StringIO())
+    part = decode_part("part", encode_part(rows))
+    assemble([("part", part)], len(rows), manifest, face_rows, io.StringIO())
     return read_sample(manifest, face_rows, members, faces, failures)
 
 
