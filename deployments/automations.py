@@ -13,7 +13,8 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.events.schemas.events import ResourceSpecification
 
 _SILENCE = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
-_START = timedelta(minutes=10)  # an image may have to be pulled first
+START = timedelta(minutes=10)
+"""In which a run that was taken has to start: its container's image may have to be pulled first."""
 
 ANY_RUN = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 
@@ -71,12 +72,12 @@ def stuck_run(deployments: Iterable[UUID]) -> AutomationCore:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=_START,
+            within=START,
         ),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"Taken and not started for {_START.seconds // 60} minutes.",
+                message=f"Taken and not started for {START.seconds // 60} minutes.",
             )
         ],
     )

@@ -14,18 +14,29 @@ import asyncio
 import signal
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import anyio
 import anyio.abc
 import httpx
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from deployments.automations import START
+
 _GIVE_BACK_SECONDS = 20  # of a container's grace time, should the server not answer at once
+_UNSTARTED = START + timedelta(minutes=1)  # the automation is first
 
 
 class FacecropWorker(ProcessWorker):
@@ -41,6 +52,11 @@ class FacecropWorker(ProcessWorker):
             _cancel_at_sigterm()
         await super().__aenter__()
         return self
+
+    async def sync_with_backend(self) -> None:
+        """Syncs as Prefect's worker does, and looks for runs that nobody works on."""
+        await super().sync_with_backend()
+        await self._give_back_unstarted()
 
     async def run(
         self,
@@ -76,6 +92,27 @@ class FacecropWorker(ProcessWorker):
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         with suppress(Pause):
             await super()._propose_submitting_state(flow_run)
+
+    async def _give_back_unstarted(self) -> None:
+        """Schedules runs of this pool again that a worker took and never started.
+
+        The automation for these waits for an event, which may be lost with the server that wrote
+        the state, and then nobody else would look.
+        """
+        if self._work_pool is None:
+            return
+        taken = await self.client.read_flow_runs(
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._work_pool.name])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
+            ),
+        )
+        for run in taken:
+            state = run.state
+            if state is not None and datetime.now(UTC) - state.timestamp > _UNSTARTED:
+                after: State[Any] = AwaitingRetry(message="It was taken and never started.")
+                await self.client.set_flow_run_state(run.id, after, force=True)
+                self._logger.warning("%s was taken and never started. It is due again.", run.name)
 
     async def _give_back(self, flow_run: FlowRun) -> None:
         logger = self.get_flow_run_logger(flow_run)

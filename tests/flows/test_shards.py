@@ -1,19 +1,22 @@
 """A batch over a work pool: real workers, each a process of its own, on a real Prefect server."""
 
+import asyncio
 import os
 import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Pending
 
 from deployments.__main__ import main as apply_deployments
+from deployments.worker import FacecropWorker
 from flows.crop_archive import crop_archive
 from intake.samples import write_sample
 from tasks.crashes import OUTLIVED
@@ -178,6 +181,27 @@ def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
     assert state(run.id).is_completed(), state(run.id)
     done = result(str(tmp_path / "out"))
     assert [row["member"] for row in done.manifest] == list(range(2 * MEMBERS))
+
+
+def test_a_run_that_was_taken_and_never_started_is_due_again(
+    start_worker: StartWorker, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit_batch(archive, tmp_path / "out")
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Pending())
+
+    async def look_after_it() -> None:
+        async with FacecropWorker(work_pool_name="facecrop-process") as worker:
+            await worker.sync_with_backend()
+
+    asyncio.run(look_after_it())
+    assert state(run.id).is_pending()  # somebody may be about to start it
+    monkeypatch.setattr("deployments.worker._UNSTARTED", timedelta(0))
+    asyncio.run(look_after_it())
+    assert state(run.id).name == "AwaitingRetry"
+    start_worker("next")
+    wait_for_end(run.id)
+    assert state(run.id).is_completed()
 
 
 def test_a_worker_in_the_background_of_a_script_stops_too(
