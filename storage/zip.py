@@ -6,8 +6,11 @@ import struct
 import threading
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import starmap
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +41,7 @@ from storage.zipdirectory import (
 
 _LOCAL = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
 _MAX_GAP = 1 << 20  # reading this much in vain is cheaper than one more request
+_PIECE = 1 << 22  # bytes
 _STORED, _DEFLATED = 0, 8
 _METHODS = {
     **{1: "shrink", 2: "reduce", 3: "reduce", 4: "reduce", 5: "reduce", 6: "implode"},
@@ -70,6 +74,43 @@ class _Plan:
     unread: npt.NDArray[np.bool_]
     overlaps: npt.NDArray[np.bool_]
     again: npt.NDArray[np.bool_]
+
+
+class _Spans:
+    """The bytes of a chunk.
+
+    Args:
+        spans: the ranges that hold them, in order.
+        read: what gives the bytes of one.
+        at_once: whether all are read now, or each when it is needed, and then kept until the next.
+    """
+
+    def __init__(
+        self,
+        spans: list[tuple[int, int]],
+        read: Callable[[int, int], memoryview | MemberError],
+        *,
+        at_once: bool,
+    ) -> None:
+        self._spans = spans
+        self._read = read
+        self._held = dict(enumerate(starmap(read, spans))) if at_once else {}
+
+    def since(self, start: int) -> memoryview:
+        """The bytes from a place to the end of its span.
+
+        Raises:
+            MemberError: no span holds the place, or its span cannot be read.
+        """
+        number = bisect_right(self._spans, start, key=itemgetter(0)) - 1
+        if number < 0:
+            raise _nonsense("its place lies outside of the archive")
+        if number not in self._held:
+            self._held = {number: self._read(*self._spans[number])}
+        held = self._held[number]
+        if isinstance(held, MemberError):
+            raise held
+        return held[start - self._spans[number][0] :]
 
 
 class ZipArchive:
@@ -115,8 +156,13 @@ class ZipArchive:
         rows = columns(raw, walk(raw)[0])
         if len(rows.at) != chunk.count:
             raise ArchiveError(f"{self.uri}: chunk {chunk.number} belongs to another archive")
-        starts = [start for start, _ in spans]
-        held = [self._span(start, end, last_try) for start, end in spans]
+        places = shift + rows.offset
+        # of a local file a little at a time: memory that is used again need not be zeroed again
+        piecemeal = self._reader.location.is_local and bool(np.all(places[1:] > places[:-1]))
+        if piecemeal:
+            heads = [int(place) for row, place in enumerate(places) if row not in overlaps]
+            spans = list(_pieces(spans, heads))
+        held = _Spans(spans, partial(self._span, last_try=last_try), at_once=not piecemeal)
         for row in range(chunk.count):
             name = _name(raw, rows, row)
             size = int(rows.size[row])
@@ -133,15 +179,8 @@ class ZipArchive:
                         "it claims bytes of the archive that another member has already",
                     )
                 _refuse(rows, row, self._limits)
-                start = shift + int(rows.offset[row])
-                span = bisect_right(starts, start) - 1
-                if span < 0:
-                    raise _nonsense("its place lies outside of the archive")
-                bytes_of_span = held[span]
-                if isinstance(bytes_of_span, MemberError):
-                    raise bytes_of_span
-                view = bytes_of_span[start - starts[span] :]
-                data = self._checked(view, rows, row, start, last_try)
+                start = int(places[row])
+                data = self._checked(held.since(start), rows, row, start, last_try)
             except MemberError as error:
                 yield Entry(index, name, size, error=error)
             else:
@@ -278,6 +317,16 @@ def _spans(start: Column, stop: Column, waste: int) -> list[tuple[int, int]]:
         else:
             spans.append((begin, end))
     return spans
+
+
+def _pieces(spans: list[tuple[int, int]], heads: list[int]) -> Iterator[tuple[int, int]]:
+    """Cuts spans into pieces of some size, each before a member's header; these are in order."""
+    for start, end in spans:
+        for head in heads:
+            if start + _PIECE <= head < end:
+                yield start, head
+                start = head
+        yield start, end
 
 
 def _pack(shift: int, spans: list[tuple[int, int]], overlaps: Column, raw: Octets) -> bytes:

@@ -28,7 +28,7 @@ def refuse_endless_crashes() -> int:
     Has to be called from within a flow.
 
     Returns:
-        How often it has crashed so far.
+        How often it has crashed so far while it ran.
 
     Raises:
         CrashedError: it is not to go on.
@@ -64,21 +64,25 @@ def note_progress(crashes: int, progress: Progress) -> Callable[[Snapshot], None
 def judge(states: Iterable[State[Any]], outlived: int) -> int:
     """Judges by the states that a run has been through, oldest first.
 
+    A process that died before it ran the flow says nothing of the batch: its server was away, say.
+
     Args:
         states: of the run.
         outlived: how many crashes it has got on after.
 
     Returns:
-        The number of crashes.
+        The number of crashes while it ran.
 
     Raises:
         CrashedError: it crashed `ATTEMPTS` times and got nothing done, or while it was being
             cancelled.
     """
-    crashes, before, cancelling = 0, outlived, False
+    crashes, before, running, cancelling = 0, outlived, False, False
     for state in states:
-        if state.is_crashed():
-            crashes += 1
+        if state.is_running() or state.is_scheduled():
+            running = state.is_running()
+        elif state.is_crashed():
+            crashes, running = crashes + running, False
         elif state.is_cancelling():
             cancelling = True
         elif state.is_final():  # whoever has it run again after that means a new start

@@ -47,7 +47,7 @@ from tests.flows.batches import Result as Output
 from tests.flows.batches import result
 from tests.services import SeaweedFS
 from tests.stack import Daemon, prefect_stack
-from tests.workers import state, submit
+from tests.workers import state, states, submit
 
 MEMBERS = 2_000
 SETTINGS: dict[str, Any] = {"chunk": {"members": 20}, "run": {"shard_members": 250, "threads": 1}}
@@ -235,6 +235,7 @@ def _end_of(start: Callable[[], FlowRun], faults: _Faults) -> None:
         left = crashed_since is not None and time.monotonic() - crashed_since > _CRASHED_SECONDS
         if now.is_failed() or now.is_cancelled() or left:
             _log(f"gave up: {now.name}: {now.message}")
+            _log(f"it was {', '.join(_patiently(partial(states, run)))}")
             faults.found.resubmitted += 1
             run, crashed_since = _patiently(start).id, None
         if time.monotonic() > until:

@@ -2,6 +2,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from storage.members import ChunkSize, Entry, Limits
 from tests.storage.archives import LIMITS, Case, names_and_data, read_all
 
 Entries = list[tuple[str, bytes]]
+
+
+@pytest.fixture(scope="module", params=[1, 1 << 22], ids=["a member", "4 MiB"], autouse=True)
+def piece(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How much is read at once: it makes no difference to what is read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("storage.zip._PIECE", request.param)
+        yield
 
 
 def zipped(

