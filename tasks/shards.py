@@ -22,7 +22,7 @@ from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import Abort, TerminationSignal
 from prefect.logging import get_run_logger
-from prefect.states import Cancelled, Cancelling
+from prefect.states import Cancelled, Cancelling, Crashed
 
 from storage.errors import StorageError
 from storage.manifest import Totals
@@ -37,6 +37,7 @@ from tasks.retries import ATTEMPTS
 from tasks.window import crop_chunks
 
 _LOOK_SECONDS = 4.0
+_SILENT_SECONDS = 600
 _UNANSWERED = "The Prefect server did not answer (%s); it is asked again."
 
 
@@ -72,6 +73,8 @@ class _Run:
     attempt: int
     done: Totals = field(default_factory=Totals)
     worker: str = ""
+    state: str | None = None
+    same_looks: int = 0  # in which nothing of it had changed
 
 
 def plan_shards(batch: Batch) -> Plan:
@@ -174,6 +177,9 @@ class _Fleet:
         self._deployment = deployment
         self._queue = queue
         self._next_look = 0.0
+        # a look that the server did not answer is none, so this is longer when it is away
+        silent_seconds = max(_SILENT_SECONDS, 3 * batch.settings.limits.image_seconds)
+        self._silent_looks = silent_seconds / _LOOK_SECONDS
         self._log = get_run_logger()
         self.look()
 
@@ -195,9 +201,12 @@ class _Fleet:
         self._batch.progress.elsewhere(done)
 
     def take(self) -> Shard | None:
-        """A shard that nobody has begun, to be cropped here; None where there is none."""
+        """A shard that nobody works on, to be cropped here; None where there is none."""
         if self._waiting:
             return self._waiting.pop()
+        return self._take_scheduled() or self._take_silent()
+
+    def _take_scheduled(self) -> Shard | None:
         for number in list(self._scheduled):
             try:
                 now = self._client.read_flow_run(number).state  # what we know may be seconds old
@@ -211,6 +220,24 @@ class _Fleet:
                 self._log.warning(_UNANSWERED, error)
                 return None
             self._scheduled.discard(number)
+        return None
+
+    def _take_silent(self) -> Shard | None:
+        """One whose worker died, and the server has not noticed: events are lost with a server.
+
+        Were the worker at work after all, both would come to the same bytes.
+        """
+        for number, run in self.runs.items():
+            if run.same_looks < self._silent_looks:
+                continue
+            crashed: State[None] = Crashed(message="Nothing was heard of it; its batch crops it.")
+            try:
+                self._client.set_flow_run_state(number, crashed, force=True)
+            except httpx.HTTPError as error:
+                self._log.warning(_UNANSWERED, error)
+                return None
+            self._log.warning("Shard %d: nothing is heard of it any more.", run.shard.number)
+            return self.runs.pop(number).shard
         return None
 
     def cancel(self) -> None:
@@ -230,10 +257,14 @@ class _Fleet:
         if not self.runs:
             return
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
-        for number, snapshot in read_snapshots(self._client, list(self.runs)).items():
-            self.runs[number].done = snapshot.counts
-        for run in self._client.read_flow_runs(flow_run_filter=wanted):
-            self._learn(run)
+        snapshots = read_snapshots(self._client, list(self.runs))
+        for found in self._client.read_flow_runs(flow_run_filter=wanted):
+            run = self.runs[found.id]
+            done = snapshots[found.id].counts if found.id in snapshots else run.done
+            same = (found.state_name, done) == (run.state, run.done)
+            run.same_looks = run.same_looks + 1 if same else 0
+            run.state, run.done = found.state_name, done
+            self._learn(found)
 
     def _learn(self, found: FlowRun) -> None:
         state, run = found.state, self.runs[found.id]

@@ -5,15 +5,24 @@ import os
 import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterName,
+    FlowRunFilterState,
+    FlowRunFilterStateName,
+)
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Cancelling, Pending
+from prefect.states import Cancelling, Pending, Running
 
 from deployments.__main__ import main as apply_deployments
 from deployments.worker import FacecropWorker
@@ -181,6 +190,28 @@ def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
     assert state(run.id).is_completed(), state(run.id)
     done = result(str(tmp_path / "out"))
     assert [row["member"] for row in done.manifest] == list(range(2 * MEMBERS))
+
+
+def test_a_shard_of_which_nothing_is_heard_is_cropped_by_its_batch(
+    start_worker: StartWorker, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.shards._SILENT_SECONDS", 8)
+    settings = CropSettings.model_validate({**SETTINGS, "limits": {"image_seconds": 2}})
+    first = FlowRunFilter(
+        name=FlowRunFilterName(any_=[f"{archive.name} · shard 0"]),
+        state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Scheduled"])),
+    )
+    with ThreadPoolExecutor() as thread, get_client(sync_client=True) as client:
+        output = str(tmp_path / "out")
+        crop = partial(crop_archive, str(archive), output, settings, "process")
+        batch = thread.submit(copy_context().run, crop)  # the settings, with the server's address
+        wait(lambda: bool(client.read_flow_runs(flow_run_filter=first)), each=0.1)
+        (shard,) = client.read_flow_runs(flow_run_filter=first)
+        # as if a worker had begun it, and had died with all that knew of it
+        client.set_flow_run_state(shard.id, Running(), force=True)
+        summary = batch.result()
+    assert summary.members == MEMBERS
+    assert state(shard.id).is_crashed()
 
 
 def test_a_run_that_was_taken_and_never_started_is_due_again(
