@@ -157,7 +157,7 @@ class ZipArchive:
         if len(rows.at) != chunk.count:
             raise ArchiveError(f"{self.uri}: chunk {chunk.number} belongs to another archive")
         places = shift + rows.offset
-        # of a local file a little at a time, which is as quick: the whole would be in memory at once
+        # of a local file a little at a time: that is as quick, and takes less memory
         piecemeal = self._reader.location.is_local and bool(np.all(places[1:] > places[:-1]))
         if piecemeal:
             heads = [int(place) for row, place in enumerate(places) if row not in overlaps]
