@@ -262,7 +262,8 @@ class _Fleet:
             run = self.runs[found.id]
             done = snapshots[found.id].counts if found.id in snapshots else run.done
             same = (found.state_name, done) == (run.state, run.done)
-            run.same_looks = run.same_looks + 1 if same else 0
+            waits = found.state is None or found.state.is_scheduled()
+            run.same_looks = run.same_looks + 1 if same and not waits else 0
             run.state, run.done = found.state_name, done
             self._learn(found)
 
