@@ -19,15 +19,17 @@ def cpu_seconds(pid: int) -> float | None:
     return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory(pid: int, field: str) -> int:
+def memory(pid: int, field: str, table: str = "status") -> int:
     """Bytes of a process: `VmRSS`, what it has now, or `VmHWM`, the most that it had.
+
+    In the table `smaps_rollup`, `Pss` is what it has now, its share of what others have too.
 
     0 for a process that is over but for its parent's notice.
 
     Raises:
         OSError: there is no such process.
     """
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/{table}").read_text().splitlines()
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:"))
 
 

@@ -26,6 +26,7 @@ from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, S
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from benchmarks.process import descendants
 from deployments.__main__ import main as apply_deployments
 from tasks.priority import queue_name
 from tests.stack import Stack, prefect_stack
@@ -99,22 +100,10 @@ def _remove_unended_runs() -> None:
 
 def kill(worker: Worker) -> None:
     """Kills a worker with the runs that it has started, as if its machine had died."""
-    for process in family(worker.pid):
+    for process in [worker.pid, *descendants(worker.pid)]:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     worker.wait()
-
-
-def family(process: int) -> list[int]:
-    """A process and all that it has started, by proc(5)."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = [process]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
 
 
 def submit(archive: str, output: str, settings: Mapping[str, Any], *, priority: int = 5) -> FlowRun:

@@ -22,11 +22,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from benchmarks.process import descendants
 from intake.keys import make_key
 from intake.samples import write_sample
 from tasks.dashboard import ADDRESS_VARIABLE
 from tests.intake.web import Web, serving
-from tests.workers import family, wait
+from tests.workers import wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.browser]
 
@@ -148,7 +149,7 @@ def held_half_way(stack: Stack, run: str) -> Iterator[None]:
         )
 
     wait(has_said, each=0.1)
-    stopped = family(stack.runner)[1:]
+    stopped = descendants(stack.runner)
     assert stopped, "the batch was over before it could be held"
     for process in stopped:
         os.kill(process, signal.SIGSTOP)

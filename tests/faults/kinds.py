@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.process import descendants
 from tests.faults.proxy import FAULTS, FaultProxy
 from tests.stack import Daemon, Stack
-from tests.workers import family
 
 MARK = "FACECROP_FAULTS"
 """A variable in the environment of every process of a world, so that none can hide."""
@@ -58,7 +58,7 @@ class Worker:
         """Ends it by a signal; by SIGKILL with all that it has started, as if its machine died."""
         assert self._process is not None
         if how == signal.SIGKILL:
-            for one in family(self._process.pid):
+            for one in [self._process.pid, *descendants(self._process.pid)]:
                 with suppress(ProcessLookupError):
                     os.kill(one, how)
         else:

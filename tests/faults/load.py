@@ -285,12 +285,11 @@ def _taken(world: World, prefix: str) -> int:
 
 def _memory(worker: int) -> float:
     """MiB of a worker's runs and their children; what they share counts once (Pss in proc(5))."""
-    kib = 0
+    held = 0
     for pid in descendants(worker):
         with suppress(OSError):  # it has ended
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            kib += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return kib / 1024
+            held += memory(pid, "Pss", "smaps_rollup")
+    return held / MIB
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelling, Pending, Running
 
+from benchmarks.process import descendants
 from deployments.__main__ import main as apply_deployments
 from deployments.worker import FacecropWorker
 from flows.crop_archive import crop_archive
@@ -35,7 +36,6 @@ from tests.flows.batches import Result, result
 from tests.workers import (
     StartWorker,
     artifacts_of,
-    family,
     kill,
     look,
     process_workers,
@@ -186,7 +186,7 @@ def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
             wait(partial(has_outlived, run, crash))
         else:
             wait(lambda: any((tmp_path / "out").glob("parts/*")), each=0.1)
-        for process in family(worker.pid)[1:]:
+        for process in descendants(worker.pid):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         wait(lambda: not state(run.id).is_running(), each=0.1)

@@ -10,12 +10,13 @@ from uuid import UUID
 
 import pytest
 
+from benchmarks.process import descendants
 from flows.crop_archive import crop_archive
 from intake.cli import main
 from intake.samples import write_sample
 from tasks.settings import CropSettings
 from tests.flows.batches import Result, result
-from tests.workers import Worker, family, process_workers, shards_of, state, states, wait
+from tests.workers import Worker, process_workers, shards_of, state, states, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -93,7 +94,7 @@ def wait_for_the_middle(ask: Ask, batch: UUID) -> None:
 
 def idle(workers: list[Worker]) -> bool:
     """Whether all workers are there, and nothing that they have started."""
-    return all(family(worker.pid) == [worker.pid] and worker.poll() is None for worker in workers)
+    return all(not descendants(worker.pid) and worker.poll() is None for worker in workers)
 
 
 def shards_ended(batch: UUID) -> bool:
