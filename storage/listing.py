@@ -66,6 +66,7 @@ class _Listing:
     uri: str
     fingerprint: Fingerprint
     share_read = 0.0
+    piecemeal = True
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -103,18 +104,19 @@ class _Listing:
             _Row(name, size, None if skip is None else SkipReason(skip))
             for name, size, skip in json.loads(chunk.directory)
         ]
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read-files") as pool:
-            waiting: deque[Future[Entry]] = deque()
-            try:
-                for index, row in enumerate(rows, start=chunk.first):
-                    waiting.append(pool.submit(self._entry, index, row, last_try))
-                    if len(waiting) == _AT_ONCE:
-                        yield waiting.popleft().result()
-                while waiting:
+        pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read-files")
+        waiting: deque[Future[Entry]] = deque()
+        try:
+            for index, row in enumerate(rows, start=chunk.first):
+                waiting.append(pool.submit(self._entry, index, row, last_try))
+                if len(waiting) == _AT_ONCE:
                     yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # without waiting: the garbage collector may be what ends this, in a thread that holds
+            # the very lock that joining another takes
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _entry(self, index: int, row: _Row, last_try: bool) -> Entry:
         name, size = _shown(row.name), max(row.size, 0)

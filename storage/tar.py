@@ -145,6 +145,7 @@ class TarArchive:
 
     kind = "tar"
     share_read = 0.0
+    piecemeal = False
 
     def __init__(self, reader: RangeReader, limits: Limits) -> None:
         self.uri = reader.uri
@@ -226,6 +227,8 @@ class TarStream:
     It can only be read from its start: chunks carry their bytes, and their `start` and `end` count
     in the uncompressed TAR. To tell duplicates, some 100 bytes a member are kept while it streams.
     """
+
+    piecemeal = False
 
     def __init__(self, reader: RangeReader, limits: Limits, kind: str) -> None:
         self.share_read = 0.0
@@ -386,10 +389,15 @@ def _ahead(reader: RangeReader) -> Iterator[bytes]:
                 time.sleep(delay * random.uniform(1, 1.5))
         return reader.read(start, min(start + _REMOTE_BLOCK, reader.size))
 
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+    try:
         coming = pool.submit(read, 0)
         for start in range(_REMOTE_BLOCK, reader.size, _REMOTE_BLOCK):
             block = coming.result()
             coming = pool.submit(read, start)
             yield block
         yield coming.result()
+    finally:
+        # without waiting: the garbage collector may be what ends this, in a thread that holds the
+        # very lock that joining another takes
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,6 +1,8 @@
 import gzip
 import io
+import os
 import tarfile
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,9 @@ from hypothesis import strategies as st
 
 from storage.archive import open_archive
 from storage.errors import ArchiveError, MemberErrorCode, SkipReason
+from storage.location import RangeReader, probe, resolve
 from storage.members import ChunkSize, Entry, Limits
+from storage.tar import TarStream
 from tests.storage.archives import LIMITS, names_and_data, read_all
 
 Files = list[tuple[str, bytes]]
@@ -280,6 +284,40 @@ def test_damage_is_never_the_end(
     tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes], data: bytes, words: str
 ) -> None:
     assert words in fails(tmp_path / f"a{suffix}", compress(data))
+
+
+class _StuckReader(RangeReader):
+    """Answers nothing but the first block until it is let go."""
+
+    def __init__(self, path: Path) -> None:
+        location = resolve(str(path))
+        fingerprint = probe(location)
+        assert fingerprint is not None
+        super().__init__(location, fingerprint)
+        self.asked, self.let_go = threading.Event(), threading.Event()
+
+    def read(self, start: int, end: int) -> bytes:
+        if start:
+            self.asked.set()
+            assert self.let_go.wait(60)
+        return super().read(start, end)
+
+
+def test_who_stops_reading_a_stream_does_not_wait_for_what_is_read_ahead(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar.zst"
+    path.write_bytes(zstd(tarred([(f"{i}.jpg", os.urandom(1 << 20)) for i in range(34)])))
+    reader = _StuckReader(path)
+    left = [TarStream(reader, LIMITS, "tar.zst").chunks(ChunkSize(1, 1 << 20))]
+    assert next(left[0]).count == 1
+    assert reader.asked.wait(60)
+    # the garbage collector may do this in a thread that holds a lock which ending threads take
+    stopping = threading.Thread(target=left.clear)
+    stopping.start()
+    stopping.join(20)
+    stopped = not stopping.is_alive()
+    reader.let_go.set()
+    stopping.join()
+    assert stopped
 
 
 @pytest.mark.parametrize(("suffix", "compress"), SUFFIXES[1:])
