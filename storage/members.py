@@ -107,6 +107,11 @@ class Archive(Protocol):
     fingerprint: Fingerprint
 
     @property
+    def piecemeal(self) -> bool:
+        """Whether `read` holds only some of a chunk's bytes at a time."""
+        ...
+
+    @property
     def members(self) -> int | None:
         """Members in the archive; None for a compressed TAR, which only its end tells."""
         ...

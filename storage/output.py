@@ -55,6 +55,7 @@ _FOLDERS = (PARTS, CROPS, PLAN)
 Existing = Literal["resume", "overwrite"]
 
 _IDENTITY = ("format", "archive", "settings")
+_CUT = "settings.chunk."
 _STAGING = ".tmp"
 _PARTS_AT_ONCE = 64
 _CROPS_AT_ONCE = 64
@@ -104,7 +105,8 @@ class Output:
         """Makes this output the batch's, or takes it up again.
 
         Args:
-            record: becomes `batch.json`; its `format`, `archive` and `settings` say which it is.
+            record: becomes `batch.json`; its `format`, `archive` and `settings` say which it is,
+                all but those of chunks.
             existing: whether to complete what is there already or to remove it first.
             defaults: settings that the record of an older Facecrop may lack, as it had no others.
 
@@ -300,12 +302,14 @@ class Output:
             return list(itertools.islice(rows, most))
 
     def _refuse_another(self, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+        # how it was cut changes no row and no crop's content: a batch keeps the cut that it has
         differences = [
             f"{name}: {old!r} there, {new!r} now"
             for name, old, new in _differences(
                 {key: there.get(key) for key in _IDENTITY},
                 {key: record.get(key) for key in _IDENTITY},
             )
+            if not name.startswith(_CUT)
         ]
         if differences:
             raise OutputError(

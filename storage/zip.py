@@ -131,6 +131,11 @@ class ZipArchive:
         self._planned: _Plan | None = None
 
     @property
+    def piecemeal(self) -> bool:
+        """True on local disk, where reading a little at a time is as quick; see `Archive`."""
+        return self._reader.location.is_local
+
+    @property
     def members(self) -> int:
         """Members in the archive."""
         return len(self._plan().at)
@@ -157,12 +162,11 @@ class ZipArchive:
         if len(rows.at) != chunk.count:
             raise ArchiveError(f"{self.uri}: chunk {chunk.number} belongs to another archive")
         places = shift + rows.offset
-        # of a local file a little at a time: that is as quick, and takes less memory
-        piecemeal = self._reader.location.is_local and bool(np.all(places[1:] > places[:-1]))
-        if piecemeal:
+        in_order = bool(np.all(places[1:] > places[:-1]))
+        if in_pieces := self.piecemeal and in_order:
             heads = [int(place) for row, place in enumerate(places) if row not in overlaps]
             spans = list(_pieces(spans, heads))
-        held = _Spans(spans, partial(self._span, last_try=last_try), at_once=not piecemeal)
+        held = _Spans(spans, partial(self._span, last_try=last_try), at_once=not in_pieces)
         for row in range(chunk.count):
             name = _name(raw, rows, row)
             size = int(rows.size[row])

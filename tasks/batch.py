@@ -22,7 +22,7 @@ from storage.redact import hides, shown
 from tasks.limits import StoreSlots
 from tasks.progress import Progress
 from tasks.retries import RETRY_TRANSIENT
-from tasks.settings import MIB, CropSettings, RunSettings
+from tasks.settings import MIB, ChunkSettings, CropSettings, RunSettings
 
 CROPS_SHOWN = 40
 _FORMAT = 1  # of the output folder; raised when a newer Facecrop could not resume an older batch
@@ -88,8 +88,12 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
             f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
             "Name an output elsewhere."
         )
+    cut = settings.chunk.spelled_out(piecemeal=opened.piecemeal)
+    begun = settings.model_copy(update={"chunk": cut})
     defaults = CropSettings().identity()
-    claim = place.claim(_record(opened, settings), settings.run.existing, defaults)
+    claim = place.claim(_record(opened, begun), settings.run.existing, defaults)
+    kept = ChunkSettings.model_validate(claim.record["settings"]["chunk"])
+    settings = settings.model_copy(update={"chunk": kept})
     return Batch(claim.record["id"], opened, place, settings, claim.done, opened.members)
 
 

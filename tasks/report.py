@@ -10,7 +10,9 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -21,6 +23,7 @@ from detection.contact_sheet import contact_sheet, thumbnail
 from storage.output import Output
 from storage.redact import shown
 from storage.sample import FACE_SIZES, Sample, Throughput, throughput
+from tasks.cores import cores
 from tasks.retries import RETRY_TRANSIENT
 from tasks.summary import Summary
 
@@ -93,7 +96,9 @@ def _throughput(output: Output, created: datetime) -> Throughput:
 def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:
     """The sampled faces, each with its picture and the place of its image in the sample."""
     places = {row["member"]: place for place, row in enumerate(sample.members)}
-    crops = output.read_crops(face["crop"] for face in sample.faces)
+    crops = [crop for _, crop in output.read_crops(face["crop"] for face in sample.faces)]
+    with ThreadPoolExecutor(cores()) as pool:
+        pictures = list(pool.map(partial(thumbnail, side=_THUMBNAIL), crops))
     return [
         {
             "of": places[face["member"]],
@@ -102,8 +107,8 @@ def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:
             "crop": face["crop"],
             "picture": base64.b64encode(picture).decode(),
         }
-        for face, (_, crop) in zip(sample.faces, crops, strict=True)
-        if (picture := thumbnail(crop, _THUMBNAIL)) is not None
+        for face, picture in zip(sample.faces, pictures, strict=True)
+        if picture is not None
     ]
 
 

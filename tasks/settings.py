@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from detection.settings import CutSettings, DetectionSettings
 
 MIB = 1 << 20
+_PIECEMEAL_MIB, _WHOLE_MIB = 256, 64
 
 
 class LimitSettings(BaseModel):
@@ -49,19 +50,32 @@ class LimitSettings(BaseModel):
 
 
 class ChunkSettings(BaseModel):
-    """How an archive is cut into units of work: whichever bound comes first closes a chunk."""
+    """How an archive is cut into units of work: whichever bound comes first closes a chunk.
+
+    A batch that is taken up again keeps the chunks that it was begun with.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    members: int = Field(64, ge=1, le=10_000, description="Most members in a chunk.")
+    members: int = Field(256, ge=1, le=10_000, description="Most members in a chunk.")
     mib: int = Field(
-        64,
+        0,
         title="MiB",
-        ge=1,
+        ge=0,
         le=1024,
-        description="Most MiB of archive in a chunk. Three chunks are in memory, and one more for "
-        "every four cores; twice as many where an archive can only be read in order.",
+        description="Most MiB of archive in a chunk. 0: 256 where a chunk is read a piece at a "
+        "time (a ZIP on local disk, a folder, a list), else 64, as three chunks are in memory then "
+        "and one more for every four cores, of a compressed TAR twice as many.",
     )
+
+    def spelled_out(self, *, piecemeal: bool) -> ChunkSettings:
+        """With its own number where the archive decides.
+
+        Args:
+            piecemeal: whether the archive holds only some of a chunk in memory.
+        """
+        mib = self.mib or (_PIECEMEAL_MIB if piecemeal else _WHOLE_MIB)
+        return self.model_copy(update={"mib": mib})
 
 
 class OutputSettings(BaseModel):

@@ -149,6 +149,17 @@ def test_threads_and_chunks_change_nothing_in_the_result(
         assert (found.crops, found.manifest) == (expected.crops, expected.manifest)
 
 
+@pytest.mark.parametrize(("kind", "mib"), [("zip", 256), ("tar.gz", 64)])
+def test_a_chunk_of_what_is_held_whole_is_smaller(
+    sample: Path, tmp_path: Path, kind: str, mib: int
+) -> None:
+    archive = tmp_path / f"sample.{kind}"
+    archive.write_bytes(sample.read_bytes() if kind == "zip" else _as_tar(sample, kind))
+    crop_archive(str(archive), str(tmp_path / "out"))
+    record = json.loads((tmp_path / "out" / "batch.json").read_text())
+    assert record["settings"]["chunk"] == {"members": 256, "mib": mib}
+
+
 def test_shards_hold_the_same_crops(sample: Path, expected: Result, tmp_path: Path) -> None:
     settings = {"chunk": {"members": 8}, "output": {"layout": "shards"}}
     crop_archive(str(sample), str(tmp_path / "out"), CropSettings.model_validate(settings))
@@ -165,14 +176,18 @@ def test_shards_hold_the_same_crops(sample: Path, expected: Result, tmp_path: Pa
     assert sum(name.endswith(".json") for name in packed) == len(found.faces)
 
 
-def test_a_batch_goes_on_where_it_stopped(sample: Path, expected: Result, tmp_path: Path) -> None:
+@pytest.mark.parametrize("later", [SMALL_CHUNKS, CropSettings()], ids=["the same", "defaults"])
+def test_a_batch_goes_on_where_it_stopped(
+    sample: Path, expected: Result, tmp_path: Path, later: CropSettings
+) -> None:
+    # with the chunks that it was begun with, whatever those of a new batch are
     output = tmp_path / "out"
     crop_archive(str(sample), str(output), SMALL_CHUNKS)
     kept = output / "parts" / "00000000.parquet"
     before = kept.stat()
     (output / "parts" / "00000002.parquet").unlink()
     (output / "manifest.parquet").unlink()
-    summary = crop_archive(str(sample), str(output), SMALL_CHUNKS)
+    summary = crop_archive(str(sample), str(output), later)
     assert summary.resumed == summary.members - 8
     assert kept.stat().st_mtime_ns == before.st_mtime_ns
     assert result(str(output)) == expected

@@ -51,6 +51,7 @@ def test_content_decides_not_the_extension(tmp_path: Path, kind: str) -> None:
     archive = open_archive(str(path), LIMITS)
     assert archive.kind == kind
     assert archive.members == (None if kind in ("tar.gz", "tar.zst") else 7)
+    assert archive.piecemeal == (kind == "zip")
     assert names_and_data(read_all(archive, ChunkSize(3, 2000))) == PHOTOS
 
 
