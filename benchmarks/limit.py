@@ -1,7 +1,8 @@
 """The whole flow against a bare loop over the same functions.
 
-The flow crops a ZIP on local disk to a local output, with a batch's default settings; with --s3
-both are on an S3-compatible server, SeaweedFS, on the same cores as all the rest. The bare loop
+The flow crops a ZIP on local disk to a local output, with a batch's default settings and, as the
+`facecrop` command has it, without heartbeats; with --s3 both are on an S3-compatible server,
+SeaweedFS, on the same cores as all the rest. The bare loop
 runs `crop_faces` alone on the same photos' bytes, in memory already: one thread a core, one
 detector a thread, no archive, no output, no Prefect. They take turns. Importing the flow, starting
 the Prefect server and a first batch of one photo are not counted.
@@ -151,13 +152,16 @@ def _measure(
     store: str, layout: str, images: Sequence[bytes], threads: int, rounds: int, server: Server
 ) -> Result:
     # Prefect is imported here, where its server is known
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
     from flows.crop_archive import crop_archive
     from tasks.settings import CropSettings
 
     settings = CropSettings.model_validate({"output": {"layout": layout}})
 
     def flow(archive: str, output: str) -> int:
-        return crop_archive(f"{store}/{archive}", f"{store}/{output}", settings).faces
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            return crop_archive(f"{store}/{archive}", f"{store}/{output}", settings).faces
 
     flow("first.zip", "first")
     flows, bares = [], []
