@@ -18,20 +18,24 @@ Pixels = NDArray[np.uint8]
 _PNG_COMPRESSION = 3  # of 0-9: beyond it the time grows and the file hardly shrinks
 
 
-def cut(pixels: Pixels, square: Square, scale: float, size: int) -> Pixels:
+def cut(
+    pixels: Pixels, square: Square, scale: float, size: int, origin: tuple[int, int] = (0, 0)
+) -> Pixels:
     """A `size` x `size` BGR crop.
 
     Args:
-        pixels: (h, w, 3) uint8 BGR, the upright image at `scale` of its full size.
+        pixels: (h, w, 3) uint8 BGR, the upright image at `scale` of its full size, or a part of it
+            that holds all of the square that the image has.
         square: what to cut, in pixels of the full image.
-        scale: width of `pixels` over width of the full image.
+        scale: size of the image that `pixels` are of, over its full size.
         size: side of the crop in pixels.
+        origin: x and y of the first of `pixels` in that image.
 
     What of the square lies outside the image is filled with the border's pixels.
     """
     height, width = pixels.shape[:2]
     side = max(1, round(square.side * scale))
-    left, top = round(square.x * scale), round(square.y * scale)
+    left, top = round(square.x * scale) - origin[0], round(square.y * scale) - origin[1]
     x0, x1 = np.clip([left, left + side], 0, width)
     y0, y1 = np.clip([top, top + side], 0, height)
     if x0 == x1 or y0 == y1:

@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 
 from detection.errors import ImageError, ImageErrorCode
 from detection.exif import UPRIGHT, jpeg_orientation, png_orientation
-from detection.jpeg import has_end
+from detection.geometry import Region
+from detection.jpeg import cut_off, has_end
 from detection.sniff import Format, sniff
 
 try:
@@ -58,6 +59,13 @@ _PILLOW_ERRORS = (
 _EXIF_ORIENTATION = 0x0112
 _PNG_HEADER_BYTES = 33  # the signature and the IHDR chunk, whose first two words are the size
 _WHITE = 255
+_TRANSPOSED = 5  # from here up the stored rows are the upright image's columns
+_UNIT = 32  # rows: no JPEG is coded in higher units
+_DOWN, _UP, _RIGHT, _LEFT = range(4)
+_TOWARDS = {
+    1: _DOWN, 2: _DOWN, 3: _UP, 4: _UP, 5: _RIGHT, 6: _LEFT, 7: _LEFT, 8: _RIGHT,
+}  # fmt: skip
+"""By EXIF orientation, where in the upright image the stored rows go from the first to the last."""
 
 Pixels = NDArray[np.uint8]
 
@@ -109,7 +117,7 @@ class Source:
             _refuse_more(*_webp_size(whole), max_pixels)
         width, height, orientation, reducible = _header(whole, kind)
         _refuse_more(width, height, max_pixels)
-        if orientation >= 5:  # the stored rows are the upright image's columns
+        if orientation >= _TRANSPOSED:
             width, height = height, width
         return cls(whole, kind, width, height, orientation, reducible)
 
@@ -128,14 +136,47 @@ class Source:
             ImageError: the data is damaged, cut short, or of a kind that is not read here.
         """
         if self.reducible:
-            height, width = self.height, self.width
-            if self.orientation >= 5:
-                height, width = width, height
-            # The exact size that libjpeg gives at 1/reduction, so that it picks just that one.
-            pixels = _decode_jpeg(self.data, -(-height // reduction), -(-width // reduction))
+            pixels = _decode_jpeg(self.data, *self._stored, reduction)
         else:
             pixels = _decode_with_pillow(self.data, self.format)
         return _upright(pixels, self.orientation)
+
+    def decode_around(self, region: Region, reduction: int) -> tuple[Pixels, tuple[int, int]]:
+        """As `decode`, but perhaps only a part of the image, which holds the region.
+
+        JPEGs are stored row by row, and nothing below the last row that is wanted is decoded.
+
+        Args:
+            region: in pixels of the upright full image; may reach past its edge.
+            reduction: a power of two up to 8.
+
+        Returns:
+            Pixels, within the region the same as those of the whole; and x and y of the first of
+            them in the whole.
+        """
+        height, width = self._stored
+        rows = height
+        if self.reducible:
+            last = (
+                region.bottom,
+                self.height - region.top,
+                region.right,
+                self.width - region.left,
+            )[_TOWARDS[self.orientation]]
+            rows = min(height, (max(0, last) // _UNIT + 2) * _UNIT)
+        if rows == height:
+            return self.decode(reduction), (0, 0)
+        pixels = _decode_jpeg(cut_off(self.data, rows), rows, width, reduction)
+        missing = -(-height // reduction) - len(pixels)
+        x, y = ((0, 0), (0, missing), (0, 0), (missing, 0))[_TOWARDS[self.orientation]]
+        return _upright(pixels, self.orientation), (x, y)
+
+    @property
+    def _stored(self) -> tuple[int, int]:
+        """Height and width as they are stored."""
+        if self.orientation >= _TRANSPOSED:
+            return self.width, self.height
+        return self.height, self.width
 
 
 def _refuse_more(width: int, height: int, max_pixels: int) -> None:
@@ -192,14 +233,19 @@ def _pillow_orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else UPRIGHT
 
 
-def _decode_jpeg(data: bytes, height: int, width: int) -> Pixels:
+def _decode_jpeg(data: bytes, height: int, width: int, reduction: int) -> Pixels:
     if not has_end(data):
         raise _cut_short("jpeg")
     try:
         # Not strict: libjpeg's warnings are mostly about harmless bytes that cameras leave between
         # segments, and every viewer shows such photographs.
         pixels = simplejpeg.decode_jpeg(
-            data, "BGR", strict=False, min_height=height, min_width=width
+            data,
+            "BGR",
+            strict=False,
+            # the exact size that libjpeg gives at 1/reduction, so that it picks just that one
+            min_height=-(-height // reduction),
+            min_width=-(-width // reduction),
         )
     except ValueError as error:
         if "Insufficient memory" in str(error):  # libjpeg's words, for a progressive JPEG

@@ -6,6 +6,7 @@ float32 and may reach past the image's edge; a `Square` is in whole pixels and m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,15 @@ class Square(NamedTuple):
     x: int
     y: int
     side: int
+
+
+class Region(NamedTuple):
+    """A part of the upright full image, in whole pixels; `right` and `bottom` are not in it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
 
 
 def iou(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -56,3 +66,13 @@ def square_around(box: NDArray[np.float32], padding: float) -> Square:
     x, y, w, h = (float(value) for value in box)
     side = max(1, round(max(w, h) * (1 + 2 * padding)))
     return Square(round(x + w / 2 - side / 2), round(y + h / 2 - side / 2), side)
+
+
+def region_around(squares: Sequence[Square]) -> Region:
+    """The smallest that holds some squares, one at least."""
+    return Region(
+        min(square.x for square in squares),
+        min(square.y for square in squares),
+        max(square.x + square.side for square in squares),
+        max(square.y + square.side for square in squares),
+    )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from detection.crop import cut, encode, sharpness
 from detection.decode import Source
 from detection.detector import Detector, Faces
-from detection.geometry import Square, square_around
+from detection.geometry import Square, region_around, square_around
 from detection.haar import Haar
 from detection.look import look, lowest_score
 from detection.settings import CutSettings, DetectionSettings
@@ -138,14 +138,15 @@ def _cut_all(
     source: Source, pixels: Pixels, reduction: int, faces: Faces, settings: CutSettings
 ) -> list[Crop]:
     squares = [square_around(box, settings.padding) for box in faces.boxes]
+    scale, origin = pixels.shape[1] / source.width, (0, 0)
     if squares:
         needed = source.reduction_for(settings.size / min(square.side for square in squares))
         if needed < reduction:
-            pixels = source.decode(needed)
-    scale = pixels.shape[1] / source.width
+            pixels, origin = source.decode_around(region_around(squares), needed)
+            scale = -(-source.width // needed) / source.width
     crops = []
     for rank, square in enumerate(squares):
-        image = cut(pixels, square, scale, settings.size)
+        image = cut(pixels, square, scale, settings.size, origin)
         score, points = float(faces.scores[rank]), faces.landmarks[rank]
         x, y, w, h = (float(value) for value in faces.boxes[rank])
         crops.append(

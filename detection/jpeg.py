@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 
 START_OF_SCAN = 0xDA
+_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # table B.1
 _END_OF_IMAGE = 0xD9
 # None are stuffed and fill bytes, and TEM and RST0-7, which stand alone. There may be millions.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
@@ -27,6 +28,20 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == START_OF_SCAN:
             return
         at += 2 + length
+
+
+def cut_off(data: bytes, rows: int) -> bytes:
+    """The same JPEG saying that it has only so many rows; its data still has all of them.
+
+    A decoder then stops there, whatever the kind of the scans: each goes from the top down, and
+    what follows the last row that is wanted is passed over up to the next marker. The last rows may
+    come out otherwise than in the whole: units are up to 32 rows high, and colours are smoothed
+    with those of the rows below.
+    """
+    for marker, start, _ in segments(data):
+        if marker in _START_OF_FRAME:
+            return b"".join([data[: start + 1], struct.pack(">H", rows), data[start + 3 :]])
+    return data
 
 
 def has_end(data: bytes) -> bool:

@@ -60,7 +60,8 @@ class Yunet:
         deepest = STRIDES[-1]
         # Zeros to the right and below, up to a multiple of the deepest stride. Plane by plane takes
         # a third of cv2.dnn.blobFromImage's time.
-        blob = np.zeros((1, 3, height + -height % deepest, width + -width % deepest), np.float32)
+        blob = np.empty((1, 3, height + -height % deepest, width + -width % deepest), np.float32)
+        blob[..., height:, :] = blob[..., width:] = 0
         for plane, channel in zip(blob[0], cv2.split(image), strict=True):
             plane[:height, :width] = channel
         heads = self._session.run(_OUTPUTS, {"input": blob})

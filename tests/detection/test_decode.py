@@ -11,12 +11,14 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import pytest
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
 from detection import decode
 from detection.decode import REDUCTIONS, Source
 from detection.errors import ImageError, ImageErrorCode
+from detection.geometry import Region
 from tests.pictures import EXIF_ORIENTATION, astronaut, bgr, encoded, stored_turned
 
 MAX_PIXELS = 100_000_000
@@ -217,6 +219,63 @@ def test_every_reduction_rounds_up(size: tuple[int, int], reduction: int) -> Non
 def test_the_strongest_reduction_that_keeps_enough(share: float, reduction: int) -> None:
     assert opened(encoded(PICTURE, "JPEG")).reduction_for(share) == reduction
     assert opened(encoded(PICTURE, "PNG")).reduction_for(share) == 1
+
+
+JPEG_KINDS: dict[str, dict[str, Any]] = {
+    "4:2:0": {"subsampling": "4:2:0"},
+    "4:4:4": {"subsampling": "4:4:4"},
+    "progressive": {"progressive": True},
+    "restarts": {"restart_marker_blocks": 3},
+    "progressive, 4:2:2, restarts": {
+        "progressive": True, "subsampling": "4:2:2", "restart_marker_rows": 1,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JPEG_KINDS)
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_part_is_what_the_whole_has_there(name: str, orientation: int, reduction: int) -> None:
+    picture = stored_turned(astronaut().crop((0, 0, 397, 301)), orientation)
+    exif = Image.Exif()
+    exif[EXIF_ORIENTATION] = orientation
+    source = opened(encoded(picture, "JPEG", exif=exif, **JPEG_KINDS[name]))
+    whole = source.decode(reduction)
+    less = 0
+    for region in (
+        Region(100, 90, 180, 170), Region(-50, -40, 60, 50), Region(350, 260, 450, 350),
+        Region(0, 0, 397, 301),
+    ):  # fmt: skip
+        part, (x, y) = source.decode_around(region, reduction)
+        less += part.size < whole.size
+        left, top = (max(0, side) // reduction for side in region[:2])
+        right = min(-(-region.right // reduction), whole.shape[1])
+        bottom = min(-(-region.bottom // reduction), whole.shape[0])
+        assert x <= left < right <= x + part.shape[1]
+        assert y <= top < bottom <= y + part.shape[0]
+        same = part[top - y : bottom - y, left - x : right - x] == whole[top:bottom, left:right]
+        assert same.all()
+    assert less >= 2
+
+
+@pytest.mark.parametrize("subsampling", ["440", "411", "Gray"])
+def test_a_part_of_a_jpeg_with_rare_units(subsampling: str) -> None:
+    pixels = bgr(astronaut())
+    if subsampling == "Gray":
+        pixels = np.ascontiguousarray(pixels[..., :1])
+    space = "GRAY" if subsampling == "Gray" else "BGR"
+    source = opened(simplejpeg.encode_jpeg(pixels, 90, space, subsampling))
+    part, origin = source.decode_around(Region(0, 0, 10, 100), 1)
+    assert origin == (0, 0)
+    assert 100 <= len(part) < len(pixels)
+    assert (part[:100] == source.decode()[:100]).all()
+
+
+def test_what_is_no_jpeg_is_decoded_whole() -> None:
+    source = opened(encoded(PICTURE, "PNG"))
+    part, origin = source.decode_around(Region(0, 0, 10, 10), 1)
+    assert origin == (0, 0)
+    assert (part == source.decode()).all()
 
 
 def test_png_exif_behind_the_pixels_counts() -> None:
