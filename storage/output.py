@@ -39,6 +39,7 @@ from storage.manifest import (
     failed_rows,
     failures,
 )
+from storage.puts import Puts
 from storage.sample import Sample, read_sample
 
 BATCH = "batch.json"
@@ -91,6 +92,7 @@ class Output:
         if not self._location.is_local and glob.has_magic(self._location.path):
             raise OutputError(f"{uri} has one of * ? [ in it. Name an output without them.")
         self._fs = self._location.fs
+        self._puts = Puts(self._fs)
         self.uri = self._location.path if self._location.is_local else uri.rstrip("/")
 
     def lies_in(self, folder: str) -> bool:
@@ -148,7 +150,10 @@ class Output:
     def put_crops(self, crops: Mapping[str, bytes]) -> None:
         """Writes crops, by path below the output; each is there whole or not at all."""
         with self._errors("write"):
-            self._put(crops)
+            if self._location.is_local:
+                self._put(crops)
+            else:
+                self._puts.put({self._path(name): data for name, data in crops.items()})
 
     def put_part(self, chunk: int, data: bytes) -> None:
         """Commits a chunk. All its crops must be written before."""

@@ -88,7 +88,9 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
             f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
             "Name an output elsewhere."
         )
-    cut = settings.chunk.spelled_out(piecemeal=opened.piecemeal)
+    cut = settings.chunk.spelled_out(
+        piecemeal=opened.piecemeal, shard_members=settings.run.shard_members
+    )
     begun = settings.model_copy(update={"chunk": cut})
     defaults = CropSettings().identity()
     claim = place.claim(_record(opened, begun), settings.run.existing, defaults)

@@ -68,14 +68,15 @@ class ChunkSettings(BaseModel):
         "and one more for every four cores, of a compressed TAR twice as many.",
     )
 
-    def spelled_out(self, *, piecemeal: bool) -> ChunkSettings:
-        """With its own number where the archive decides.
+    def spelled_out(self, *, piecemeal: bool, shard_members: int) -> ChunkSettings:
+        """With its own number where the archive decides, and no larger than a shard.
 
         Args:
             piecemeal: whether the archive holds only some of a chunk in memory.
+            shard_members: most members in a shard.
         """
         mib = self.mib or (_PIECEMEAL_MIB if piecemeal else _WHOLE_MIB)
-        return self.model_copy(update={"mib": mib})
+        return ChunkSettings(members=min(self.members, shard_members), mib=mib)
 
 
 class OutputSettings(BaseModel):

@@ -149,15 +149,23 @@ def test_threads_and_chunks_change_nothing_in_the_result(
         assert (found.crops, found.manifest) == (expected.crops, expected.manifest)
 
 
-@pytest.mark.parametrize(("kind", "mib"), [("zip", 256), ("tar.gz", 64)])
-def test_a_chunk_of_what_is_held_whole_is_smaller(
-    sample: Path, tmp_path: Path, kind: str, mib: int
+@pytest.mark.parametrize(
+    ("kind", "shard", "chunk"),
+    [
+        ("zip", 10_000, {"members": 256, "mib": 256}),
+        ("tar.gz", 10_000, {"members": 256, "mib": 64}),  # is held in memory as a whole
+        ("zip", 7, {"members": 7, "mib": 256}),
+    ],
+)
+def test_how_large_a_chunk_is(
+    sample: Path, tmp_path: Path, kind: str, shard: int, chunk: dict[str, int]
 ) -> None:
     archive = tmp_path / f"sample.{kind}"
     archive.write_bytes(sample.read_bytes() if kind == "zip" else _as_tar(sample, kind))
-    crop_archive(str(archive), str(tmp_path / "out"))
+    settings = CropSettings.model_validate({"run": {"shard_members": shard}})
+    crop_archive(str(archive), str(tmp_path / "out"), settings)
     record = json.loads((tmp_path / "out" / "batch.json").read_text())
-    assert record["settings"]["chunk"] == {"members": 256, "mib": mib}
+    assert record["settings"]["chunk"] == chunk
 
 
 def test_shards_hold_the_same_crops(sample: Path, expected: Result, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import fsspec
 import pytest
 
 from flows.crop_archive import crop_archive
+from tasks.settings import CropSettings
 from tests.flows.batches import result
 from tests.pictures import PHOTOS
 from tests.services import S3
@@ -21,11 +22,13 @@ def test_every_photograph_has_a_row_and_s3_gives_the_same_bytes(tmp_path: Path, 
     with zipfile.ZipFile(archive, "w") as writer:
         for photo in photos:
             writer.write(photo, photo.name)
-    crop_archive(str(archive), str(tmp_path / "out"))
+    # what is local would be cut into larger chunks
+    settings = CropSettings.model_validate({"chunk": {"mib": 64}})
+    crop_archive(str(archive), str(tmp_path / "out"), settings)
     local = result(str(tmp_path / "out"))
     assert [row["path"] for row in local.manifest] == [photo.name for photo in photos]
     assert all(row["status"] in ("cropped", "no_face") for row in local.manifest)
 
     fsspec.filesystem("s3").put_file(str(archive), f"{s3.bucket}/in/photos.zip")
-    crop_archive(f"s3://{s3.bucket}/in/photos.zip", f"s3://{s3.bucket}/photos-out")
+    crop_archive(f"s3://{s3.bucket}/in/photos.zip", f"s3://{s3.bucket}/photos-out", settings)
     assert result(f"s3://{s3.bucket}/photos-out") == local
