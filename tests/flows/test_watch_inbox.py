@@ -170,7 +170,9 @@ def test_a_copy_that_is_killed_in_the_middle_leaves_the_rest_to_the_next(
     dies.communicate()
     before = archives(place)
     assert 0 < len(before) < 60
-    assert sorted([*before, *(one.archive for one in watch(place))]) == expected
+    rest = [one.archive for one in watch(place)]
+    assert not {*rest} & {*before}
+    assert len(rest) >= 60 - len(before) - 1  # one may have been on its way to the server
     assert archives(place) == expected
 
 
