@@ -2,10 +2,10 @@
 
 The flow crops a ZIP on local disk to a local output, with a batch's default settings and, as the
 `facecrop` command has it, without heartbeats; with --s3 both are on an S3-compatible server,
-SeaweedFS, on the same cores as all the rest. The bare loop
-runs `crop_faces` alone on the same photos' bytes, in memory already: one thread a core, one
-detector a thread, no archive, no output, no Prefect. They take turns. Importing the flow, starting
-the Prefect server and a first batch of one photo are not counted.
+SeaweedFS, on the same cores as all the rest. The bare loop runs `crop_faces` alone on the same
+photos' bytes, in memory already: one thread a core, one detector a thread, no archive, no output,
+no Prefect. They take turns. Importing the flow, starting the Prefect server and a first batch of
+one photo are not counted.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ def cut_off(data: bytes, rows: int) -> bytes:
     """
     for marker, start, _ in segments(data):
         if marker in _START_OF_FRAME:
-            return b"".join([data[: start + 1], struct.pack(">H", rows), data[start + 3 :]])
+            view = memoryview(data)  # of which slices are no copies
+            return b"".join([view[: start + 1], struct.pack(">H", rows), view[start + 3 :]])
     return data
 
 
