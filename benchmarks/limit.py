@@ -152,16 +152,13 @@ def _measure(
     store: str, layout: str, images: Sequence[bytes], threads: int, rounds: int, server: Server
 ) -> Result:
     # Prefect is imported here, where its server is known
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flows.crop_archive import crop_archive
+    from intake.crop import crop_here
     from tasks.settings import CropSettings
 
     settings = CropSettings.model_validate({"output": {"layout": layout}})
 
     def flow(archive: str, output: str) -> int:
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return crop_archive(f"{store}/{archive}", f"{store}/{output}", settings).faces
+        return crop_here(f"{store}/{archive}", f"{store}/{output}", settings).faces
 
     flow("first.zip", "first")
     flows, bares = [], []

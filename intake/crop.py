@@ -82,19 +82,29 @@ def _crop_one(
 
 def _run(archive: str, output: str, settings: CropSettings, bar: Bar) -> Summary:
     probe(resolve(archive))  # a mistyped name need not wait until Prefect has started
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
-    from flows.crop_archive import crop_archive
     from tasks.reporter import LISTENER
 
     listening = LISTENER.set(bar.show)
     try:
-        # nobody looks for the heartbeats of a run outside of a work pool, and the thread that sends
-        # them ends only at a whole second
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            return crop_archive(archive, output, settings)
+        return crop_here(archive, output, settings)
     finally:
         LISTENER.reset(listening)
+
+
+def crop_here(archive: str, output: str, settings: CropSettings) -> Summary:
+    """Runs the flow in this process, outside of any work pool.
+
+    Raises:
+        What the flow raises.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.crop_archive import crop_archive
+
+    # nobody looks for the heartbeats of a run outside of a work pool, and the thread that sends
+    # them ends only at a whole second
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        return crop_archive(archive, output, settings)
 
 
 @contextmanager

@@ -150,10 +150,7 @@ class Output:
     def put_crops(self, crops: Mapping[str, bytes]) -> None:
         """Writes crops, by path below the output; each is there whole or not at all."""
         with self._errors("write"):
-            if self._location.is_local:
-                self._put(crops)
-            else:
-                self._puts.put({self._path(name): data for name, data in crops.items()})
+            self._put(crops)
 
     def put_part(self, chunk: int, data: bytes) -> None:
         """Commits a chunk. All its crops must be written before."""
@@ -415,7 +412,7 @@ class Output:
                     file.write_bytes(files[name])
                 self._publish(staged)
         else:
-            self._fs.pipe({self._path(name): data for name, data in files.items()})
+            self._puts.put({self._path(name): data for name, data in files.items()})
 
     def _publish(self, files: Mapping[str, Path]) -> None:
         """Moves complete local files to their places, or uploads them, in their order.

@@ -138,7 +138,7 @@ def test_a_page_says_what_the_batch_came_to(tmp_path: Path) -> None:
     assert second["crop"] == "crops/a/one.jpg_1.jpg"
     with Image.open(BytesIO(base64.b64decode(first["picture"]))) as picture:
         assert picture.format == "JPEG"
-        assert picture.size == (144, 144)
+        assert picture.size == (150, 150)
     assert data["failures"] == [
         {"member": 1, "path": "two.jpg", "error": "corrupt_image", "message": "It is bad."}
     ]
