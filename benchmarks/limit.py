@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.photos import MAX_PIXELS, open_photos, pack, repeated
-from benchmarks.process import sandboxes_cpu_seconds
-from benchmarks.server import Server, prefect_server
+from benchmarks.process import cpu_seconds, sandboxes_cpu_seconds
+from benchmarks.server import prefect_server
 from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
 from detection.settings import CutSettings, DetectionSettings
@@ -41,13 +41,15 @@ class Round:
 
     Attributes:
         wall, cpu: seconds; CPU of this process and those that images are worked on in.
-        server_cpu: CPU seconds of Prefect's server meanwhile; None where not known.
+        server_cpu, store_cpu: CPU seconds of Prefect's server and of the S3-compatible one
+            meanwhile; None where not known, or where there is none.
         faces: found.
     """
 
     wall: float
     cpu: float
     server_cpu: float | None
+    store_cpu: float | None
     faces: int
 
 
@@ -60,8 +62,8 @@ class Result:
         threads: of the bare loop, one a core; the flow has as many processes.
         ratio: the flow's images a second over the bare loop's.
         cpu_ratio: the flow's CPU seconds over the bare loop's, medians, without Prefect's server.
-        server_cpu_ms: CPU milliseconds an image of Prefect's server during the flow, median; None
-            where not known.
+        server_cpu_ms, store_cpu_ms: CPU milliseconds an image of Prefect's server and of the
+            S3-compatible one during the flow, medians; None where not known, or without one.
         flow_rounds, bare_rounds: each as measured, in turn.
     """
 
@@ -72,6 +74,7 @@ class Result:
     ratio: float
     cpu_ratio: float
     server_cpu_ms: float | None
+    store_cpu_ms: float | None
     flow_rounds: list[Round]
     bare_rounds: list[Round]
 
@@ -94,10 +97,9 @@ class Result:
         table.add_section()
         table.add_row("flow / bare", "", f"{self.ratio:.3f}", f"{self.cpu_ratio:.3f}")
         console.print(table)
-        if self.server_cpu_ms is not None:
-            console.print(
-                f"Apart from that, Prefect's server: {self.server_cpu_ms:.2f} CPU ms an image."
-            )
+        for name, spent in (("Prefect's", self.server_cpu_ms), ("the S3", self.store_cpu_ms)):
+            if spent is not None:
+                console.print(f"Apart from that, {name} server: {spent:.2f} CPU ms an image.")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -124,7 +126,7 @@ def run(options: argparse.Namespace) -> Result:
         open_photos(options.photos) as photos,
         TemporaryDirectory() as temporary,
         prefect_server() as server,
-        _store(Path(temporary), options.s3) as store,
+        _store(Path(temporary), options.s3) as (store, store_pid),
     ):
         for name, members in (("first.zip", 1), ("photos.zip", options.images)):
             archive = Path(temporary) / name
@@ -132,24 +134,30 @@ def run(options: argparse.Namespace) -> Result:
             if options.s3:
                 fsspec.filesystem("s3").put_file(str(archive), f"{store}/{name}")
         images = repeated(photos, options.images)
-        return _measure(store, options.layout, images, cores(), options.rounds, server)
+        servers = (server.pid, store_pid)
+        return _measure(store, options.layout, images, cores(), options.rounds, servers)
 
 
 @contextmanager
-def _store(folder: Path, s3: bool) -> Iterator[str]:
-    """Where archive and output are."""
+def _store(folder: Path, s3: bool) -> Iterator[tuple[str, int]]:
+    """Where archive and output are, and the process id of its server, 0 without one."""
     if not s3:
-        yield str(folder)
+        yield str(folder), 0
         return
     from tests.services import seaweedfs
 
     with seaweedfs(folder / "s3") as served:
         os.environ.update(served.environment)
-        yield f"s3://{served.bucket}"
+        yield f"s3://{served.bucket}", served.pid
 
 
 def _measure(
-    store: str, layout: str, images: Sequence[bytes], threads: int, rounds: int, server: Server
+    store: str,
+    layout: str,
+    images: Sequence[bytes],
+    threads: int,
+    rounds: int,
+    servers: tuple[int, int],
 ) -> Result:
     # Prefect is imported here, where its server is known
     from intake.crop import crop_here
@@ -163,11 +171,10 @@ def _measure(
     flow("first.zip", "first")
     flows, bares = [], []
     for number in range(rounds):
-        flows.append(_time(partial(flow, "photos.zip", f"output-{number}"), server))
-        bares.append(_time(partial(_bare, images, threads), server))
+        flows.append(_time(partial(flow, "photos.zip", f"output-{number}"), servers))
+        bares.append(_time(partial(_bare, images, threads), servers))
     if {one.faces for one in flows} != {one.faces for one in bares}:
         raise RuntimeError(f"The two sides found other faces: {flows}, {bares}.")
-    server_cpu = [one.server_cpu for one in flows if one.server_cpu is not None]
     flow_wall, bare_wall = _median_wall(flows), _median_wall(bares)
     return Result(
         len(images),
@@ -176,7 +183,8 @@ def _measure(
         len(images) / bare_wall,
         bare_wall / flow_wall,
         _median_cpu(flows) / _median_cpu(bares),
-        statistics.median(server_cpu) / len(images) * 1e3 if server_cpu else None,
+        _median_ms(len(images), [one.server_cpu for one in flows]),
+        _median_ms(len(images), [one.store_cpu for one in flows]),
         flows,
         bares,
     )
@@ -201,14 +209,17 @@ def _bare(images: Iterable[bytes], threads: int) -> int:
         return sum(pool.map(work, range(threads)))
 
 
-def _time(side: Callable[[], int], server: Server) -> Round:
-    before = server.cpu_seconds()
+def _time(side: Callable[[], int], servers: tuple[int, int]) -> Round:
+    before = [cpu_seconds(pid) for pid in servers]
     wall, cpu = time.perf_counter(), _cpu_seconds()
     faces = side()
     wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
-    after = server.cpu_seconds()
-    server_cpu = None if before is None or after is None else after - before
-    return Round(wall, cpu, server_cpu, faces)
+    after = [cpu_seconds(pid) for pid in servers]
+    of_prefect, of_store = (
+        None if old is None or new is None else new - old
+        for old, new in zip(before, after, strict=True)
+    )
+    return Round(wall, cpu, of_prefect, of_store, faces)
 
 
 def _cpu_seconds() -> float:
@@ -221,3 +232,8 @@ def _median_wall(rounds: Iterable[Round]) -> float:
 
 def _median_cpu(rounds: Iterable[Round]) -> float:
     return statistics.median(one.cpu for one in rounds)
+
+
+def _median_ms(images: int, seconds: Iterable[float | None]) -> float | None:
+    known = [value for value in seconds if value is not None]
+    return statistics.median(known) / images * 1e3 if known else None

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,11 +29,13 @@ class S3:
         endpoint: its address.
         bucket: the bucket's name.
         environment: what a process needs to talk to it.
+        pid: of the server's one process, while it runs.
     """
 
     endpoint: str
     bucket: str
     environment: dict[str, str]
+    pid: int = 0
 
 
 def free_ports(count: int) -> list[int]:
@@ -97,7 +99,8 @@ class SeaweedFS:
         }
         return cls(
             [weed, "mini", *(f"-{name}={value}" for name, value in options.items())],
-            {**clients, "GOMEMLIMIT": "256MiB"},
+            # with half of that, three quarters of what a large range costs is collecting garbage
+            {**clients, "GOMEMLIMIT": "512MiB"},
             S3(clients["AWS_ENDPOINT_URL"], bucket, clients),
         )
 
@@ -141,7 +144,7 @@ def seaweedfs(folder: Path, bucket: str = "photos") -> Iterator[S3]:
                 if process.poll() is not None or time.monotonic() > until:
                     raise RuntimeError(f"SeaweedFS did not start; see {log.name}")
                 time.sleep(0.2)
-            yield weed.s3
+            yield replace(weed.s3, pid=process.pid)
         finally:
             process.terminate()
             try:
