@@ -50,7 +50,7 @@ class ChunkSize:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A contiguous run of members: one task run, one range read, one part.
+    """A contiguous run of members: one task run, one range of bytes, one part.
 
     Attributes:
         number: 0-based, in archive order.

@@ -39,7 +39,7 @@ from storage.manifest import (
     failed_rows,
     failures,
 )
-from storage.puts import Puts
+from storage.objects import Objects
 from storage.sample import Sample, read_sample
 
 BATCH = "batch.json"
@@ -92,7 +92,7 @@ class Output:
         if not self._location.is_local and glob.has_magic(self._location.path):
             raise OutputError(f"{uri} has one of * ? [ in it. Name an output without them.")
         self._fs = self._location.fs
-        self._puts = Puts(self._fs)
+        self._objects = Objects(self._fs)
         self.uri = self._location.path if self._location.is_local else uri.rstrip("/")
 
     def lies_in(self, folder: str) -> bool:
@@ -282,7 +282,7 @@ class Output:
     def _read_crops(self, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
         while some := list(itertools.islice(names, _CROPS_AT_ONCE)):
             paths = [self._path(name) for name in some]
-            found = self._fs.cat_ranges(paths, 0, None, on_error="return")
+            found = self._objects.get(paths)
             for name, data in zip(some, found, strict=True):
                 if isinstance(data, Exception):
                     raise data
@@ -361,7 +361,7 @@ class Output:
         while some := list(itertools.islice(numbers, _PARTS_AT_ONCE)):
             names = [_part_name(number) for number in some]
             paths = [self._path(name) for name in names]
-            found = self._fs.cat_ranges(paths, 0, None, on_error="return")
+            found = self._objects.get(paths)
             for name, data in zip(names, found, strict=True):
                 if isinstance(data, FileNotFoundError):
                     raise AccountingError(f"{self.uri}/{name} is missing. Run it again.") from data
@@ -412,7 +412,7 @@ class Output:
                     file.write_bytes(files[name])
                 self._publish(staged)
         else:
-            self._puts.put({self._path(name): data for name, data in files.items()})
+            self._objects.put({self._path(name): data for name, data in files.items()})
 
     def _publish(self, files: Mapping[str, Path]) -> None:
         """Moves complete local files to their places, or uploads them, in their order.

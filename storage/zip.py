@@ -1,4 +1,4 @@
-"""ZIP archives read by range: one read for a chunk's members, each checked as it is inflated."""
+"""ZIP archives read by range, a piece at a time; each member is checked as it is inflated."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import struct
 import threading
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import starmap
+from itertools import islice, starmap
 from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from storage.ahead import read_ahead
 from storage.errors import (
     ArchiveError,
     MemberError,
@@ -42,6 +45,9 @@ from storage.zipdirectory import (
 _LOCAL = struct.Struct("<4s5H3L2H")  # APPNOTE 4.3.7
 _MAX_GAP = 1 << 20  # reading this much in vain is cheaper than one more request
 _PIECE = 1 << 22  # bytes
+_REMOTE_PIECE = 1 << 24  # bytes; several times as many at once cost the client twice the CPU each
+_AHEAD = 1 << 26  # bytes
+_AT_ONCE = 8  # pieces, over all chunks in hand
 _STORED, _DEFLATED = 0, 8
 _METHODS = {
     **{1: "shrink", 2: "reduce", 3: "reduce", 4: "reduce", 5: "reduce", 6: "implode"},
@@ -76,41 +82,12 @@ class _Plan:
     again: npt.NDArray[np.bool_]
 
 
-class _Spans:
-    """The bytes of a chunk.
+class _Piece(NamedTuple):
+    """A range that is read at once, and how many members it holds."""
 
-    Args:
-        spans: the ranges that hold them, in order.
-        read: what gives the bytes of one.
-        at_once: whether all are read now, or each when it is needed, and then kept until the next.
-    """
-
-    def __init__(
-        self,
-        spans: list[tuple[int, int]],
-        read: Callable[[int, int], memoryview | MemberError],
-        *,
-        at_once: bool,
-    ) -> None:
-        self._spans = spans
-        self._read = read
-        self._held = dict(enumerate(starmap(read, spans))) if at_once else {}
-
-    def since(self, start: int) -> memoryview:
-        """The bytes from a place to the end of its span.
-
-        Raises:
-            MemberError: no span holds the place, or its span cannot be read.
-        """
-        number = bisect_right(self._spans, start, key=itemgetter(0)) - 1
-        if number < 0:
-            raise _nonsense("its place lies outside of the archive")
-        if number not in self._held:
-            self._held = {number: self._read(*self._spans[number])}
-        held = self._held[number]
-        if isinstance(held, MemberError):
-            raise held
-        return held[start - self._spans[number][0] :]
+    start: int
+    end: int
+    members: int
 
 
 class ZipArchive:
@@ -121,19 +98,16 @@ class ZipArchive:
 
     kind = "zip"
     share_read = 0.0
+    piecemeal = True
 
     def __init__(self, reader: RangeReader, limits: Limits) -> None:
         self.uri = reader.uri
         self.fingerprint = reader.fingerprint
         self._reader = reader
         self._limits = limits
+        self._ahead = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="read-ahead")
         self._lock = threading.Lock()
         self._planned: _Plan | None = None
-
-    @property
-    def piecemeal(self) -> bool:
-        """True on local disk, where reading a little at a time is as quick; see `Archive`."""
-        return self._reader.location.is_local
 
     @property
     def members(self) -> int:
@@ -153,64 +127,85 @@ class ZipArchive:
             first, number = last, number + 1
 
     def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
-        """Reads a chunk's spans and yields its members; see `storage.members.Archive.read`.
+        """Reads a chunk piece by piece and yields its members; see `storage.members.Archive.read`.
 
-        Stored members are views of the span that was read: keep one, and it keeps the span.
+        Stored members are views of the piece that was read: keep one, and it keeps the piece.
         """
         shift, spans, overlaps, raw = _unpack(chunk.directory)
         rows = columns(raw, walk(raw)[0])
         if len(rows.at) != chunk.count:
             raise ArchiveError(f"{self.uri}: chunk {chunk.number} belongs to another archive")
-        places = shift + rows.offset
-        in_order = bool(np.all(places[1:] > places[:-1]))
-        if in_pieces := self.piecemeal and in_order:
-            heads = [int(place) for row, place in enumerate(places) if row not in overlaps]
-            spans = list(_pieces(spans, heads))
-        held = _Spans(spans, partial(self._span, last_try=last_try), at_once=not in_pieces)
-        for row in range(chunk.count):
-            name = _name(raw, rows, row)
-            size = int(rows.size[row])
-            index = chunk.first + row
-            if (reason := _link_or_special(rows, row) or skip_reason(name)) is not None:
-                yield Entry(index, name, size, skip=reason)
+        places = (shift + rows.offset).tolist()
+        names = [_name(raw, rows, row) for row in range(chunk.count)]
+        refused = [
+            _refusal(rows, row, name, row in overlaps, self._limits)
+            for row, name in enumerate(names)
+        ]
+        wanted = [place for place, why in zip(places, refused, strict=True) if why is None]
+        heads = sorted(place for row, place in enumerate(places) if row not in overlaps)
+        most = _PIECE if self._reader.location.is_local else _REMOTE_PIECE
+        contents = self._from_places(wanted, _pieces(wanted, heads, spans, most), last_try)
+        for row, (name, why) in enumerate(zip(names, refused, strict=True)):
+            index, size = chunk.first + row, int(rows.size[row])
+            if isinstance(why, SkipReason):
+                yield Entry(index, name, size, skip=why)
                 continue
             try:
-                if (why := unsafe(name)) is not None:
-                    raise MemberError(MemberErrorCode.UNSAFE_NAME, f"the name is refused: {why}")
-                if row in overlaps:
-                    raise MemberError(
-                        MemberErrorCode.CORRUPT_ENTRY,
-                        "it claims bytes of the archive that another member has already",
-                    )
-                _refuse(rows, row, self._limits)
-                start = int(places[row])
-                data = self._checked(held.since(start), rows, row, start, last_try)
+                if why is not None:
+                    raise why
+                data = self._checked(next(contents), rows, row, places[row], last_try)
             except MemberError as error:
                 yield Entry(index, name, size, error=error)
             else:
                 yield Entry(index, name, size, data=data)
 
+    def _from_places(
+        self, places: list[int], pieces: list[_Piece], last_try: bool
+    ) -> Iterator[memoryview | MemberError]:
+        """The bytes from each place to the end of its piece."""
+        read = partial(self._piece, last_try=last_try)
+        ranges = [(piece.start, piece.end) for piece in pieces]
+        # on local disk the system reads ahead
+        contents = (
+            starmap(read, ranges)
+            if self._reader.location.is_local
+            else read_ahead(self._ahead, read, ranges, _AHEAD)
+        )
+        waiting = iter(places)
+        for content, piece in zip(contents, pieces, strict=True):
+            for place in islice(waiting, piece.members):
+                yield (
+                    content if isinstance(content, MemberError) else content[place - piece.start :]
+                )
+
     def _checked(
-        self, view: memoryview, rows: Columns, row: int, start: int, last_try: bool
+        self,
+        view: memoryview | MemberError,
+        rows: Columns,
+        row: int,
+        start: int,
+        last_try: bool,
     ) -> bytes | memoryview:
         """A member's content, which is read once more before it is said to be damaged.
 
         A store, or what stands before it, may answer with other bytes than it was asked for, and
         only the checksum tells.
         """
+        if isinstance(view, MemberError):
+            raise view
         try:
             return _content(view, rows, row)
         except MemberError:
             if self._reader.location.is_local:
                 raise
             most = _LOCAL.size + 2 * 0xFFFF + int(rows.stored[row])
-            again = self._span(start, start + min(len(view), most), last_try)
+            again = self._piece(start, start + min(len(view), most), last_try)
             if isinstance(again, MemberError):
                 raise
             return _content(again, rows, row)
 
-    def _span(self, start: int, end: int, last_try: bool) -> memoryview | MemberError:
-        """A span's bytes; on the last try the error that its members then have."""
+    def _piece(self, start: int, end: int, last_try: bool) -> memoryview | MemberError:
+        """The bytes of a range; on the last try the error that its members then have."""
         try:
             return memoryview(self._reader.read(start, end))
         except TransientError as error:
@@ -323,14 +318,30 @@ def _spans(start: Column, stop: Column, waste: int) -> list[tuple[int, int]]:
     return spans
 
 
-def _pieces(spans: list[tuple[int, int]], heads: list[int]) -> Iterator[tuple[int, int]]:
-    """Cuts spans into pieces of some size, each before a member's header; these are in order."""
-    for start, end in spans:
-        for head in heads:
-            if start + _PIECE <= head < end:
-                yield start, head
-                start = head
-        yield start, end
+def _pieces(
+    places: list[int], heads: list[int], spans: list[tuple[int, int]], most: int
+) -> list[_Piece]:
+    """Cuts what members are read with into pieces, in the members' order.
+
+    Args:
+        places: where the members begin, one after the other.
+        heads: where anything begins, sorted: no member reaches past the next.
+        spans: the ranges that may be read, sorted.
+        most: bytes in a piece; a larger member has its own. One in no span has an empty one.
+    """
+    pieces: list[_Piece] = []
+    last = -1  # number of the last piece's span
+    for place in places:
+        number = bisect_right(spans, place, key=itemgetter(0)) - 1
+        following = bisect_right(heads, place)
+        until = spans[number][1] if number >= 0 else place
+        end = max(place, min([until, *heads[following : following + 1]]))
+        if pieces and number == last and pieces[-1].end <= place < end <= pieces[-1].start + most:
+            pieces[-1] = _Piece(pieces[-1].start, end, pieces[-1].members + 1)
+        else:
+            pieces.append(_Piece(place, end, 1))
+        last = number
+    return pieces
 
 
 def _pack(shift: int, spans: list[tuple[int, int]], overlaps: Column, raw: Octets) -> bytes:
@@ -367,26 +378,35 @@ def _link_or_special(rows: Columns, row: int) -> SkipReason | None:
     return SkipReason.SPECIAL_FILE if kind in (0o1, 0o2, 0o6, 0o14) else None
 
 
-def _refuse(rows: Columns, row: int, limits: Limits) -> None:
-    """Raises for what the directory alone shows to be unreadable."""
+def _refusal(
+    rows: Columns, row: int, name: str, overlaps: bool, limits: Limits
+) -> SkipReason | MemberError | None:
+    """Why a member's data is not read, as far as the directory alone shows."""
+    if (reason := _link_or_special(rows, row) or skip_reason(name)) is not None:
+        return reason
+    if (why := unsafe(name)) is not None:
+        return MemberError(MemberErrorCode.UNSAFE_NAME, f"the name is refused: {why}")
+    if overlaps:
+        return _nonsense("it claims bytes of the archive that another member has already")
     flags, method = int(rows.flags[row]), int(rows.method[row])
     size = max(int(rows.size[row]), int(rows.stored[row]))
     if size > limits.member_bytes:
-        raise too_large(size, limits.member_bytes)
+        return too_large(size, limits.member_bytes)
     if flags & 0x2041 or method == 99:  # bits 0, 6 and 13: encrypted, strongly, with its directory
-        raise MemberError(
+        return MemberError(
             MemberErrorCode.ENCRYPTED, "it is encrypted; unpack it with its password first"
         )
     if method not in (_STORED, _DEFLATED):
         label = _METHODS.get(method, "unknown")
-        raise MemberError(
+        return MemberError(
             MemberErrorCode.UNSUPPORTED_COMPRESSION,
             f"it is compressed with {label} (method {method}); repack it with store or deflate",
         )
     if flags & 0x20:
-        raise MemberError(
+        return MemberError(
             MemberErrorCode.UNSUPPORTED_COMPRESSION, "it is a patch, not a whole file"
         )
+    return None
 
 
 def _content(view: memoryview, rows: Columns, row: int) -> bytes | memoryview:

@@ -16,7 +16,7 @@ SHARDS = "facecrop-shards"
 
 STORE = "facecrop-object-store"
 """Slots: chunks in hand at a time, over all runs, that read or write an object store. A chunk has
-one range read or one batch of puts under way."""
+four range reads or one batch of puts under way."""
 
 
 def shard_slot() -> AbstractContextManager[None]:

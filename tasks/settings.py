@@ -64,7 +64,7 @@ class ChunkSettings(BaseModel):
         ge=0,
         le=1024,
         description="Most MiB of archive in a chunk. 0: 256 where a chunk is read a piece at a "
-        "time (a ZIP on local disk, a folder, a list), else 64, as three chunks are in memory then "
+        "time (a ZIP, a folder, a list), else 64 (a TAR), as three chunks are in memory then "
         "and one more for every four cores, of a compressed TAR twice as many.",
     )
 

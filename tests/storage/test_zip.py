@@ -5,12 +5,14 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.archive import open_archive
 from storage.errors import ArchiveError, MemberErrorCode, SkipReason
+from storage.location import RangeReader
 from storage.members import ChunkSize, Entry, Limits
 from tests.storage.archives import LIMITS, Case, names_and_data, read_all
 
@@ -22,6 +24,7 @@ def piece(request: pytest.FixtureRequest) -> Iterator[None]:
     """How much is read at once: it makes no difference to what is read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("storage.zip._PIECE", request.param)
+        patch.setattr("storage.zip._REMOTE_PIECE", request.param)
         yield
 
 
@@ -359,6 +362,43 @@ def test_members_out_of_order_and_far_apart(tmp_path: Path) -> None:
     assert [entry.name for entry in archive.read(first)] == ["3.jpg", "0.jpg"]
     assert [bytes(e.data or b"")[:1] for e in archive.read(first)] == [b"\3", b"\0"]
     assert [bytes(e.data or b"")[:1] for e in archive.read(second)] == [b"\2", b"\1"]
+
+
+def test_what_is_read_at_once_is_bounded_whatever_the_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.zip._REMOTE_PIECE", 1000)
+    monkeypatch.setattr("storage.zip._PIECE", 1000)
+    sizes = [100, 300, 2500, 200, 200, 200, 200, 10, 900, 400]
+    cases = [record(b"%d.jpg" % i, bytes([i]) * size) for i, size in enumerate(sizes)]
+    starts = [sum(len(case.local) for case in cases[:i]) for i in range(len(cases))]
+    body = b"".join(case.local for case in cases)
+    seen: list[tuple[int, int]] = []
+    read = RangeReader.read
+
+    def noted(self: RangeReader, start: int, end: int) -> bytes:
+        seen.append((start, end))
+        return read(self, start, end)
+
+    monkeypatch.setattr(RangeReader, "read", noted)
+    for order in (list(range(10)), list(range(9, -1, -1)), [0, 1, 9, 8, 2, 3, 4, 5, 7, 6]):
+        directory = b"".join(
+            cases[i].central + struct.pack("<L", starts[i]) + cases[i].name for i in order
+        )
+        end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 10, 10, len(directory), len(body), 0)
+        (tmp_path / "a.zip").write_bytes(body + directory + end)
+        fsspec.filesystem("memory").pipe("/pieces/a.zip", body + directory + end)
+        for uri in (str(tmp_path / "a.zip"), "memory://pieces/a.zip"):
+            archive = open_archive(uri, LIMITS)
+            (chunk,) = archive.chunks(ChunkSize(10, 1 << 20))
+            seen.clear()
+            entries = list(archive.read(chunk))
+            assert [bytes(e.data or b"") for e in entries] == [bytes([i]) * sizes[i] for i in order]
+            assert all(
+                end - start <= 1000 or end - start == len(cases[2].local) for start, end in seen
+            )
+            if order == sorted(order):
+                assert len(seen) == 5
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
