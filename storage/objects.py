@@ -61,7 +61,7 @@ class Objects:
 
         found = self._by_obstore(get, paths)
         if found is None:
-            found = self._fs.cat_ranges(list(paths), 0, None, on_error="return")
+            found = self._fs.cat_ranges(list(paths), None, None, on_error="return")
         return found
 
     def _by_obstore(self, call: Call[T], paths: Sequence[str]) -> list[T] | None:

@@ -367,14 +367,7 @@ class Output:
                     raise AccountingError(f"{self.uri}/{name} is missing. Run it again.") from data
                 if isinstance(data, Exception):
                     raise data
-                try:
-                    part = decode_part(name, data)
-                except AccountingError:
-                    if self._location.is_local:
-                        raise
-                    # it may be the answer that was wrong
-                    part = decode_part(name, self._fs.cat_file(self._path(name)))
-                yield name, part
+                yield name, decode_part(name, data)
 
     @contextmanager
     def _table(self, name: str) -> Iterator[Any]:

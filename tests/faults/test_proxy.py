@@ -1,6 +1,6 @@
 """Each fault of the proxy befalls one request, and costs a reader of archives one try at most."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -80,11 +80,14 @@ def test_a_batch_that_is_read_again(fault: str, proxy: FaultProxy, s3: S3) -> No
     failed = [MemberRow(number, "a.jpg", Status.FAILED, 7, error="empty") for number in range(300)]
     output.put_part(0, encode_part(failed))
     output.finish(300, 1)
-    for read in (lambda: output.counts([0]), output.totals, lambda: list(output.failed_rows())):
+    reads: list[Callable[[], object]] = [output.totals, lambda: list(output.failed_rows())]
+    if not fault.endswith("range"):  # parts are read whole
+        reads.append(lambda: output.counts([0]))
+    for read in reads:
         right = read()
         proxy.order(fault)
         try:
             assert read() == right
         except TransientError:
             assert read() == right
-    assert proxy.injected == {fault: 3}
+    assert proxy.injected == {fault: len(reads)}
