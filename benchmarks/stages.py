@@ -1,11 +1,12 @@
 """Where the CPU time of a batch goes, image by image.
 
-Runs the whole flow once, one image at a time, over a ZIP of the photos on local disk to a local
-output, with clocks around the pipeline's own functions. They read the CPU time of their thread;
-what remains of the process is Prefect's client side, and its server is a process of its own. Images
-are worked on in another process: how its time is shared between decoding, detecting and cropping is
-measured on the same photos without it, and what it takes beyond them is the cost of being apart.
-Importing the flow, starting the server and a first batch of one photo are not counted.
+Runs the whole flow, on all cores, over a ZIP of the photos on local disk to a local output, with
+clocks around the pipeline's own functions. They read the CPU time of their thread; what remains of
+the process is Prefect's client side, and its server is a process of its own. Images are worked on
+in other processes: how their time is shared between decoding, detecting and cropping is measured on
+the same photos without them, on as many threads, and what they take beyond that is the cost of
+being apart. Both take turns. Importing the flow, starting the server and a first batch of one photo
+are not counted.
 
 The floor is what no program can do without, by the same libraries: each photo decoded once, at the
 coarsest reduction that its crops or, without any, the detector need; the network run once at the
@@ -15,12 +16,15 @@ detector's size; each crop encoded.
 from __future__ import annotations
 
 import argparse
+import statistics
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ParamSpec, TypeVar
@@ -37,10 +41,11 @@ from benchmarks.server import Server, prefect_server
 from detection.crop import encode
 from detection.decode import Source
 from detection.errors import ImageError
-from detection.image import crop_faces, make_detector
+from detection.image import make_detector
 from detection.settings import CutSettings, DetectionSettings
 from storage.output import Output
 from storage.zip import ZipArchive
+from tasks.cores import cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,32 +69,54 @@ _ABOUT = {
 
 
 @dataclass(frozen=True, slots=True)
+class Round:
+    """One run of each side.
+
+    Attributes:
+        cpu_ms: mean CPU milliseconds an image, by stage.
+        floor_ms: mean CPU milliseconds an image that decoding, inference and encoding must take.
+        wall: seconds of the flow.
+    """
+
+    cpu_ms: dict[str, float]
+    floor_ms: dict[str, float]
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What was measured.
 
     Attributes:
         images: members of the ZIP, some of them perhaps the same photo.
         megapixels: that the photos were made; None as they are.
-        floor_ms: mean CPU milliseconds an image that decoding, inference and encoding must take.
-        cpu_ms: mean CPU milliseconds an image, by stage.
-        total_ms: their sum.
+        threads: images worked on at once.
+        cpu_ms, floor_ms: as in the rounds, medians.
+        total_ms, total_floor_ms: their sums.
+        ratio: of these two.
         server_known: False where the system does not tell the server's CPU time; it is 0 then.
-        images_per_second: of the flow, wall time, one thread.
+        images_per_second: of the flow, wall time, median.
+        rounds: each as measured.
     """
 
     images: int
     megapixels: float | None
+    threads: int
     cpu_ms: dict[str, float]
     floor_ms: dict[str, float]
     total_ms: float
+    total_floor_ms: float
+    ratio: float
     server_known: bool
     images_per_second: float
+    rounds: list[Round]
 
     def show(self, console: Console) -> None:
         """Prints it for people."""
         console.print(
-            f"{self.images} images, one thread, {self.images_per_second:.1f} images/s. Imports, "
-            "the server's start and a first batch of one photo are not counted."
+            f"{self.images} images, {self.threads} cores, {self.images_per_second:.1f} images/s, "
+            f"{len(self.rounds)} rounds. Imports, the server's start and a first batch of one "
+            "photo are not counted."
         )
         table = Table("stage", "what")
         for title in ("CPU ms an image", "share", "floor"):
@@ -105,10 +132,9 @@ class Result:
                 floor,
             )
         table.add_section()
-        least = sum(self.floor_ms.values())
-        table.add_row("total", "", f"{self.total_ms:.2f}", "", f"{least:.2f}")
+        table.add_row("total", "", f"{self.total_ms:.2f}", "", f"{self.total_floor_ms:.2f}")
         console.print(table)
-        console.print(f"{self.total_ms / least:.2f} times the floor.")
+        console.print(f"{self.ratio:.2f} times the floor.")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +144,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=500,
         help="members of the ZIP; photos are repeated under other names (default: %(default)s)",
     )
+    parser.add_argument("--rounds", type=int, default=5, help="of each side (default: %(default)s)")
     parser.add_argument(
         "--megapixels",
         type=float,
@@ -137,82 +164,84 @@ def run(options: argparse.Namespace) -> Result:
         pack(photos, folder / "first.zip", 1)
         pack(photos, folder / "photos.zip", options.images)
         contents = repeated(photos, options.images)
-        return _measure(folder, contents, options.megapixels, server)
+        # Prefect is imported here, where its server is known
+        from intake.crop import crop_here
+        from tasks.settings import CropSettings
+
+        crop_here(str(folder / "first.zip"), str(folder / "first"), CropSettings())
+        rounds = []
+        for number in range(options.rounds):
+            output = str(folder / str(number))
+            flow = partial(crop_here, str(folder / "photos.zip"), output, CropSettings())
+            rounds.append(_round(flow, contents, server))
+        return _result(rounds, len(contents), options.megapixels, server.cpu_seconds() is not None)
 
 
-def _measure(
-    folder: Path, contents: Sequence[bytes], megapixels: float | None, server: Server
+def _result(
+    rounds: list[Round], images: int, megapixels: float | None, server_known: bool
 ) -> Result:
-    # Prefect is imported here, where its server is known
-    from flows.crop_archive import crop_archive
-    from tasks.settings import CropSettings, RunSettings
-
-    settings = CropSettings(run=RunSettings(threads=1))
-    crop_archive(str(folder / "first.zip"), str(folder / "first"), settings)
-    clock = _Clock()
-    server_before = server.cpu_seconds()
-    with clock.everywhere():
-        wall, process, children = time.perf_counter(), time.process_time(), sandboxes_cpu_seconds()
-        crop_archive(str(folder / "photos.zip"), str(folder / "photos"), settings)
-        wall, process = time.perf_counter() - wall, time.process_time() - process
-        children = sandboxes_cpu_seconds() - children
-    server_after = server.cpu_seconds()
-
-    spent = clock.seconds
-    chunks = spent["chunk"] + spent["member"]
-    seconds = {stage: spent[stage] for stage in _IN_CHUNK} | _of_images(contents)
-    handed_over = spent["apart"]
-    seconds["apart"] = handed_over + children - sum(seconds[stage] for stage in _IN_IMAGE)
-    seconds["rest"] = chunks - spent["read"] - spent["write"] - handed_over
-    seconds["tables"] = spent["tables"]
-    seconds["prefect"] = process - chunks - spent["tables"]
-    server_known = server_before is not None and server_after is not None
-    seconds["server"] = (server_after or 0.0) - (server_before or 0.0)
-    images = len(contents)
-    cpu_ms = {stage: value / images * 1e3 for stage, value in seconds.items()}
+    cpu_ms = _medians([one.cpu_ms for one in rounds])
+    floor_ms = _medians([one.floor_ms for one in rounds])
+    total, floor = sum(cpu_ms.values()), sum(floor_ms.values())
     return Result(
         images,
         megapixels,
+        cores(),
         cpu_ms,
-        _floor(contents),
-        sum(cpu_ms.values()),
+        floor_ms,
+        total,
+        floor,
+        total / floor,
         server_known,
-        images / wall,
+        images / statistics.median(one.wall for one in rounds),
+        rounds,
     )
 
 
-def _of_images(contents: Sequence[bytes]) -> dict[str, float]:
-    """CPU seconds of all images by stage, on the calling thread."""
-    seconds = dict.fromkeys(_IN_IMAGE, 0.0)
-    detection, cut = DetectionSettings(), CutSettings()
-    detector = make_detector(detection)
-    for data in contents:
-        try:
-            _, split = crop_faces_timed(data, detector, detection, cut, MAX_PIXELS)
-        except ImageError:
-            continue
-        for stage in _IN_IMAGE:
-            seconds[stage] += getattr(split, stage)
-    return seconds
+def _medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {stage: statistics.median(one[stage] for one in rounds) for stage in rounds[0]}
 
 
-def _floor(contents: Sequence[bytes]) -> dict[str, float]:
-    """CPU milliseconds an image of what cannot be left out, on the calling thread."""
+def _round(flow: Callable[[], object], contents: Sequence[bytes], server: Server) -> Round:
     clock = _Clock()
-    detection, cut = DetectionSettings(), CutSettings()
-    detector = make_detector(detection)
-    runs = patch.object(
-        onnxruntime.InferenceSession,
-        "run",
-        clock.whole("detect", onnxruntime.InferenceSession.run),
+    server_before = server.cpu_seconds() or 0.0
+    with clock.everywhere():
+        wall, process, children = time.perf_counter(), time.process_time(), sandboxes_cpu_seconds()
+        flow()
+        wall, process = time.perf_counter() - wall, time.process_time() - process
+        children = sandboxes_cpu_seconds() - children
+    server_after = server.cpu_seconds() or 0.0
+
+    of_images, floor = _of_images(contents)
+    spent = clock.seconds
+    chunks = spent["chunk"] + spent["member"]
+    seconds = {stage: spent[stage] for stage in _IN_CHUNK} | of_images
+    handed_over = spent["apart"]
+    seconds["apart"] = handed_over + children - sum(of_images.values())
+    seconds["rest"] = chunks - spent["read"] - spent["write"] - handed_over
+    seconds["tables"] = spent["tables"]
+    seconds["prefect"] = process - chunks - spent["tables"]
+    seconds["server"] = server_after - server_before
+    cpu_ms, floor_ms = (
+        {stage: value / len(contents) * 1e3 for stage, value in each.items()}
+        for each in (seconds, floor)
     )
-    encodes = patch("detection.image.encode", clock.whole("crop", encode))
-    decode = clock.whole("decode", Source.decode)
-    with runs, encodes:
-        for data in contents:
+    return Round(cpu_ms, floor_ms, wall)
+
+
+def _of_images(contents: Sequence[bytes]) -> tuple[dict[str, float], dict[str, float]]:
+    """CPU seconds of all images by stage, and of what of it cannot be left out."""
+    waiting = iter(contents)  # shared: each thread takes the next one
+    clock, floor = _Clock(), _Clock()
+    detection, cut = DetectionSettings(), CutSettings()
+    decode = floor.whole("decode", Source.decode)
+
+    def work(_: int) -> None:
+        detector = make_detector(detection)
+        for data in waiting:
             try:
+                image, split = crop_faces_timed(data, detector, detection, cut, MAX_PIXELS)
                 source = Source.open(data, MAX_PIXELS)
-                image = crop_faces(data, detector, detection, cut, MAX_PIXELS)
                 needed = detection.effort.side / max(source.width, source.height)
                 if image.crops:
                     finest = cut.size / min(crop.square.side for crop in image.crops)
@@ -220,7 +249,18 @@ def _floor(contents: Sequence[bytes]) -> dict[str, float]:
                 decode(source, source.reduction_for(needed))
             except ImageError:
                 continue
-    return {stage: value / len(contents) * 1e3 for stage, value in clock.seconds.items()}
+            for stage in _IN_IMAGE:
+                clock.add(stage, getattr(split, stage))
+
+    network = floor.whole("detect", onnxruntime.InferenceSession.run)
+    with (
+        patch.object(onnxruntime.InferenceSession, "run", network),
+        patch("detection.image.encode", floor.whole("crop", encode)),
+        ThreadPoolExecutor(cores()) as pool,
+    ):
+        for _ in pool.map(work, range(cores())):
+            pass
+    return dict(clock.seconds), dict(floor.seconds)
 
 
 class _Clock:
@@ -228,6 +268,12 @@ class _Clock:
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._lock = threading.Lock()
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Counts seconds of a stage. Thread-safe."""
+        with self._lock:
+            self.seconds[stage] += seconds
 
     def everywhere(self) -> ExitStack:
         """Clocks around the pipeline's functions, for as long as the stack is open."""
@@ -257,7 +303,7 @@ class _Clock:
             try:
                 return function(*args, **kwargs)
             finally:
-                self.seconds[stage] += time.thread_time() - started
+                self.add(stage, time.thread_time() - started)
 
         return clocked
 
@@ -272,7 +318,7 @@ class _Clock:
                 except StopIteration:
                     return
                 finally:
-                    self.seconds[stage] += time.thread_time() - started
+                    self.add(stage, time.thread_time() - started)
                 yield value
 
         return clocked

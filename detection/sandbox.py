@@ -53,7 +53,10 @@ _MIB = 1 << 20
 _TRIES = 2
 _OVERDUE = 1  # exit code of faulthandler's watchdog
 _KEPT_FREE = 1 << 26  # bytes: glibc keeps what is freed instead of having it zeroed again
-_MALLOC = {name: str(_KEPT_FREE) for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_")}
+_MALLOC = {
+    **dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(_KEPT_FREE)),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # pages of 2 MiB where the system leaves the choice
+}
 _log = logging.getLogger(__name__)
 _idle: list[_Child] = []
 
