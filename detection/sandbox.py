@@ -211,8 +211,14 @@ def _as_json(detection: DetectionSettings, crop: CutSettings, bounds: Bounds) ->
 
 
 def _send(pipe: IO[bytes], text: bytes, blob: bytes | memoryview) -> None:
-    pipe.write(_LENGTHS.pack(len(text), len(blob)) + text)
-    pipe.write(blob)
+    head = _LENGTHS.pack(len(text), len(blob)) + text
+    sent = 0
+    if sys.platform != "win32":
+        # at once, or the other side is woken for the head, too, and takes someone's turn on a core
+        sent = os.writev(pipe.fileno(), [head, blob])
+    for data in (head, blob):
+        pipe.write(memoryview(data)[sent:])
+        sent = max(0, sent - len(data))
     pipe.flush()
 
 

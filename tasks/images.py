@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from itertools import chain
 from types import TracebackType
@@ -18,18 +18,17 @@ Done = TypeVar("Done")
 class ImagePool:
     """Works on the images of several chunks, on as many threads as there are cores.
 
-    A chunk's images are spread over all threads, so that none waits while another ends the last
-    chunk of a batch. One chunk at a time hands in its images: meanwhile the next reads its range
-    and the one before writes its crops.
+    Each thread takes the next image of a chunk when it is done with one, and the next chunk's when
+    there is none left, so that none waits while another ends a chunk. What is read in the thread
+    that needs it need not be handed from one to another, and takes no other's turn on a core.
 
     Args:
         threads: images worked on at once.
     """
 
     def __init__(self, threads: int) -> None:
-        self._threads = ThreadPoolExecutor(threads, "image")
-        self._room = threading.Semaphore(2 * threads)  # images are in memory, so not many wait
-        self._turn = threading.Lock()
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, "image")
 
     def __enter__(self) -> ImagePool:
         return self
@@ -40,7 +39,7 @@ class ImagePool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._threads.shutdown()
+        self._pool.shutdown()
 
     def map(self, work: Callable[[Entry], Done], entries: Iterable[Entry]) -> list[Done]:
         """What `work` makes of each entry, in their order.
@@ -48,18 +47,33 @@ class ImagePool:
         Raises:
             Whatever reading an entry or working on it raises; nothing is under way any more then.
         """
-        waiting = iter(entries)
-        first = [entry for entry in [next(waiting, None)] if entry is not None]
-        under_way: list[Future[Done]] = []
+        reading = iter(entries)
+        # the chunk before has the threads still: its beginning is read meanwhile
+        first = [entry for entry in [next(reading, None)] if entry is not None]
+        waiting = enumerate(chain(first, reading))
+        done: dict[int, Done] = {}
+        lock = threading.Lock()
+        over = threading.Event()
+
+        def take_turns() -> None:
+            try:
+                while not over.is_set():
+                    with lock:
+                        number, entry = next(waiting, (0, None))
+                    if entry is None:
+                        return
+                    done[number] = work(entry)
+            except BaseException:
+                over.set()
+                raise
+
+        turns = [self._pool.submit(copy_context().run, take_turns) for _ in range(self._threads)]
         try:
-            with self._turn:
-                for entry in chain(first, waiting):
-                    self._room.acquire()
-                    future = self._threads.submit(copy_context().run, work, entry)
-                    future.add_done_callback(lambda _: self._room.release())
-                    under_way.append(future)
-            return [future.result() for future in under_way]
+            for turn in turns:
+                turn.result()
         finally:
-            for future in under_way:
-                future.cancel()
-            wait(under_way)
+            over.set()
+            for turn in turns:
+                turn.cancel()
+            wait(turns)
+        return [done[number] for number in range(len(done))]

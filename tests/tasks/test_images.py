@@ -1,0 +1,99 @@
+"""The pool of threads that images are worked on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from storage.members import Entry
+from tasks.images import ImagePool
+
+
+def entries(numbers: range) -> Iterator[Entry]:
+    for number in numbers:
+        yield Entry(number, f"{number}.jpg", 1, data=b"1")
+
+
+def test_results_are_in_the_order_of_the_entries() -> None:
+    def work(entry: Entry) -> int:
+        time.sleep(0.01 * (entry.index % 3))
+        return entry.index
+
+    with ImagePool(4) as images:
+        assert images.map(work, entries(range(50))) == list(range(50))
+        assert images.map(work, entries(range(0))) == []
+
+
+def test_only_as_many_are_read_as_are_worked_on() -> None:
+    lock = threading.Lock()
+    read = done = most = 0
+
+    def reading() -> Iterator[Entry]:
+        nonlocal read, most
+        for entry in entries(range(40)):
+            with lock:
+                read += 1
+                most = max(most, read - done)
+            yield entry
+
+    def work(entry: Entry) -> None:
+        nonlocal done
+        time.sleep(0.005)
+        with lock:
+            done += 1
+
+    with ImagePool(3) as images:
+        images.map(work, reading())
+    assert done == 40
+    assert most <= 3
+
+
+@pytest.mark.parametrize("where", ["reading", "work"])
+def test_what_goes_wrong_ends_it_with_nothing_under_way(where: str) -> None:
+    busy = 0
+
+    def reading() -> Iterator[Entry]:
+        for entry in entries(range(1000)):
+            if where == "reading" and entry.index == 20:
+                raise ConnectionError("reading")
+            yield entry
+
+    def work(entry: Entry) -> int:
+        nonlocal busy
+        busy += 1
+        try:
+            if where == "work" and entry.index == 20:
+                raise ConnectionError("work")
+            time.sleep(0.002)
+            worked.append(entry.index)
+            return entry.index
+        finally:
+            busy -= 1
+
+    worked: list[int] = []
+    with ImagePool(1) as images:
+        with pytest.raises(ConnectionError, match=where):
+            images.map(work, reading())
+        assert busy == 0
+        assert worked == list(range(20))
+        assert len(images.map(work, entries(range(5)))) == 5
+
+
+def test_no_thread_waits_while_another_ends_a_chunk() -> None:
+    next_began = threading.Event()
+
+    def slow(entry: Entry) -> bool:
+        return entry.index != 3 or next_began.wait(30)
+
+    def quick(_: Entry) -> None:
+        next_began.set()
+
+    with ImagePool(2) as images, ThreadPoolExecutor(2) as chunks:
+        first = chunks.submit(images.map, slow, entries(range(4)))
+        second = chunks.submit(images.map, quick, entries(range(4)))
+        assert first.result(60) == [True] * 4
+        second.result(60)
