@@ -22,9 +22,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial, wraps
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ParamSpec, TypeVar
@@ -59,11 +60,13 @@ _IN_CHUNK = {
     "write": "crops and parts, with fsync",
 }
 _IN_IMAGE = ("decode", "detect", "crop")
+_CLOCKED = ("read", "apart", "write")
+_OUTERMOST = "outermost"
 _ABOUT = {
     **_IN_CHUNK,
     "rest": "hash, rows, encoding of parts",
     "tables": "plan and finish",
-    "prefect": "Prefect in this process",
+    "prefect": "Prefect and the report, here",
     "server": "Prefect server's process",
 }
 
@@ -214,13 +217,12 @@ def _round(flow: Callable[[], object], contents: Sequence[bytes], server: Server
 
     of_images, floor = _of_images(contents)
     spent = clock.seconds
-    chunks = spent["chunk"] + spent["member"]
     seconds = {stage: spent[stage] for stage in _IN_CHUNK} | of_images
-    handed_over = spent["apart"]
-    seconds["apart"] = handed_over + children - sum(of_images.values())
-    seconds["rest"] = chunks - spent["read"] - spent["write"] - handed_over
+    seconds["apart"] = spent["apart"] + children - sum(of_images.values())
     seconds["tables"] = spent["tables"]
-    seconds["prefect"] = process - chunks - spent["tables"]
+    told = sum(spent[stage] for stage in (*_CLOCKED, "tables"))
+    seconds["rest"] = spent[_OUTERMOST] - told
+    seconds["prefect"] = process - spent[_OUTERMOST]
     seconds["server"] = server_after - server_before
     cpu_ms, floor_ms = (
         {stage: value / len(contents) * 1e3 for stage, value in each.items()}
@@ -260,15 +262,19 @@ def _of_images(contents: Sequence[bytes]) -> tuple[dict[str, float], dict[str, f
     ):
         for _ in pool.map(work, range(cores())):
             pass
-    return dict(clock.seconds), dict(floor.seconds)
+    return dict(clock.seconds), {stage: floor.seconds[stage] for stage in _IN_IMAGE}
 
 
 class _Clock:
-    """CPU seconds of the threads that the clocked functions run in, by stage."""
+    """CPU seconds of the threads that the clocked functions run in, by stage.
+
+    Those of functions that no other clocked one has called make up _OUTERMOST.
+    """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
+        self._here = threading.local()
 
     def add(self, stage: str, seconds: float) -> None:
         """Counts seconds of a stage. Thread-safe."""
@@ -299,11 +305,8 @@ class _Clock:
 
         @wraps(function)
         def clocked(*args: P.args, **kwargs: P.kwargs) -> T:
-            started = time.thread_time()
-            try:
+            with self._running(stage):
                 return function(*args, **kwargs)
-            finally:
-                self.add(stage, time.thread_time() - started)
 
         return clocked
 
@@ -312,13 +315,24 @@ class _Clock:
         def clocked(*args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
             values = function(*args, **kwargs)
             while True:
-                started = time.thread_time()
-                try:
-                    value = next(values)
-                except StopIteration:
+                with self._running(stage):
+                    some = list(islice(values, 1))
+                if not some:
                     return
-                finally:
-                    self.add(stage, time.thread_time() - started)
-                yield value
+                yield from some
 
         return clocked
+
+    @contextmanager
+    def _running(self, stage: str) -> Iterator[None]:
+        outermost = not getattr(self._here, "inside", False)
+        self._here.inside = True
+        started = time.thread_time()
+        try:
+            yield
+        finally:
+            spent = time.thread_time() - started
+            self.add(stage, spent)
+            if outermost:
+                self._here.inside = False
+                self.add(_OUTERMOST, spent)
