@@ -51,24 +51,20 @@ from tasks.cores import cores
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_IN_CHUNK = {
+_ABOUT = {
     "read": "archive member: read, inflate, CRC",
     "decode": "header, decode, shrink",
     "detect": "detector",
     "crop": "finer decode, cut, encode",
     "apart": "to the image's process and back",
     "write": "crops and parts, with fsync",
-}
-_IN_IMAGE = ("decode", "detect", "crop")
-_CLOCKED = ("read", "apart", "write")
-_OUTERMOST = "outermost"
-_ABOUT = {
-    **_IN_CHUNK,
     "rest": "hash, rows, encoding of parts",
     "tables": "plan and finish",
     "prefect": "Prefect and the report, here",
     "server": "Prefect server's process",
 }
+_IN_IMAGE = ("decode", "detect", "crop")
+_OUTERMOST = "outermost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +213,17 @@ def _round(flow: Callable[[], object], contents: Sequence[bytes], server: Server
 
     of_images, floor = _of_images(contents)
     spent = clock.seconds
-    seconds = {stage: spent[stage] for stage in _IN_CHUNK} | of_images
-    seconds["apart"] = spent["apart"] + children - sum(of_images.values())
-    seconds["tables"] = spent["tables"]
-    told = sum(spent[stage] for stage in (*_CLOCKED, "tables"))
-    seconds["rest"] = spent[_OUTERMOST] - told
-    seconds["prefect"] = process - spent[_OUTERMOST]
-    seconds["server"] = server_after - server_before
+    told = sum(spent[stage] for stage in ("read", "apart", "write", "tables"))
+    seconds = {
+        "read": spent["read"],
+        **of_images,
+        "apart": spent["apart"] + children - sum(of_images.values()),
+        "write": spent["write"],
+        "rest": spent[_OUTERMOST] - told,
+        "tables": spent["tables"],
+        "prefect": process - spent[_OUTERMOST],
+        "server": server_after - server_before,
+    }
     cpu_ms, floor_ms = (
         {stage: value / len(contents) * 1e3 for stage, value in each.items()}
         for each in (seconds, floor)
@@ -262,7 +262,10 @@ def _of_images(contents: Sequence[bytes]) -> tuple[dict[str, float], dict[str, f
     ):
         for _ in pool.map(work, range(cores())):
             pass
-    return dict(clock.seconds), {stage: floor.seconds[stage] for stage in _IN_IMAGE}
+    of_images, least = (
+        {stage: each.seconds[stage] for stage in _IN_IMAGE} for each in (clock, floor)
+    )
+    return of_images, least
 
 
 class _Clock:

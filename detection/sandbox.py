@@ -216,9 +216,8 @@ def _send(pipe: IO[bytes], text: bytes, blob: bytes | memoryview) -> None:
     if sys.platform != "win32":
         # at once, or the other side is woken for the head, too, and takes someone's turn on a core
         sent = os.writev(pipe.fileno(), [head, blob])
-    for data in (head, blob):
-        pipe.write(memoryview(data)[sent:])
-        sent = max(0, sent - len(data))
+    pipe.write(head[sent:])
+    pipe.write(memoryview(blob)[max(0, sent - len(head)) :])
     pipe.flush()
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
-from itertools import chain
+from itertools import chain, islice
 from types import TracebackType
 from typing import TypeVar
 
@@ -49,7 +49,7 @@ class ImagePool:
         """
         reading = iter(entries)
         # the chunk before has the threads still: its beginning is read meanwhile
-        first = [entry for entry in [next(reading, None)] if entry is not None]
+        first = list(islice(reading, 1))
         waiting = enumerate(chain(first, reading))
         done: dict[int, Done] = {}
         lock = threading.Lock()

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
 MEMBERS = 4000  # many enough that a quick machine is seen half way
 _FAR = r"school-2026\.zip · [1-9]\d* %"
-_SAID = r"[\d,]+ of 4,000 images, .* images/s"
+_SAID = rf"[\d,]+ of {MEMBERS:,} images, .* images/s"
 # The UI of Prefect 3.8.8 asks for icons that it does not have; we can do nothing about that.
 _PREFECTS_OWN = ("/ico/undefined.svg", "/favicon.ico")
 
@@ -192,14 +192,14 @@ def test_a_batch_from_the_form_to_the_report(
 
     # then it is done, and says what came of it
     page.goto(f"{stack.url}/runs/flow-run/{run}")
-    page.get_by_text(re.compile(r"4,000 images, [\d,]+ faces, \d+ failed$")).first.wait_for(
+    page.get_by_text(re.compile(rf"{MEMBERS:,} images, [\d,]+ faces, \d+ failed$")).first.wait_for(
         timeout=180_000
     )
     watched.shoot("run-done")
     summary = artifact(stack, run, "batch-summary")
     page.goto(f"{stack.url}/artifacts/artifact/{summary['id']}")
     page.get_by_text("Images with a face").wait_for()
-    expect(page.get_by_text(re.compile(r"Done: 4,000 images"))).to_be_visible()
+    expect(page.get_by_text(re.compile(rf"Done: {MEMBERS:,} images"))).to_be_visible()
     watched.shoot("summary")
     opened = page.get_by_role("link", name="Report", exact=True).get_attribute("href")
 

@@ -83,6 +83,23 @@ def test_what_goes_wrong_ends_it_with_nothing_under_way(where: str) -> None:
         assert len(images.map(work, entries(range(5)))) == 5
 
 
+def test_an_image_under_way_is_ended_before_what_went_wrong_is_told() -> None:
+    under_way, ended = threading.Event(), threading.Event()
+
+    def work(entry: Entry) -> None:
+        if entry.index == 0:
+            under_way.set()
+            time.sleep(0.3)
+            ended.set()
+        elif under_way.wait(30):
+            raise ConnectionError("work")
+
+    with ImagePool(2) as images:
+        with pytest.raises(ConnectionError):
+            images.map(work, entries(range(1000)))
+        assert ended.is_set()
+
+
 def test_no_thread_waits_while_another_ends_a_chunk() -> None:
     next_began = threading.Event()
 
