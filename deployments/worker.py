@@ -30,6 +30,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
+from prefect.settings import PREFECT_WORKER_ENABLE_CANCELLATION, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
@@ -55,7 +56,10 @@ class FacecropWorker(ProcessWorker):
 
     async def sync_with_backend(self) -> None:
         """Syncs as Prefect's worker does, and looks for runs that nobody works on."""
-        await super().sync_with_backend()
+        # Without it a run that is cancelled while its process starts stays Cancelling: whoever
+        # watches a run for that begins with its process.
+        with temporary_settings({PREFECT_WORKER_ENABLE_CANCELLATION: True}):
+            await super().sync_with_backend()
         await self._give_back_unstarted()
 
     async def run(

@@ -77,17 +77,17 @@ def judge(states: Iterable[State[Any]], outlived: int) -> int:
         CrashedError: it crashed `ATTEMPTS` times and got nothing done, or while it was being
             cancelled.
     """
-    crashes, before, running, cancelling = 0, outlived, False, False
+    crashes, before, running, cancelling, died = 0, outlived, False, False, False
     for state in states:
         if state.is_running() or state.is_scheduled():
             running = state.is_running()
         elif state.is_crashed():
-            crashes, running = crashes + running, False
+            crashes, running, died = crashes + running, False, cancelling
         elif state.is_cancelling():
             cancelling = True
         elif state.is_final():  # whoever has it run again after that means a new start
-            before, cancelling = max(outlived, crashes), False
-    if crashes > before and cancelling:
+            before, cancelling, died = max(outlived, crashes), False, False
+    if died:
         raise CrashedError("Its process died while it was being cancelled. Run it again to go on.")
     if crashes - before >= ATTEMPTS:
         raise CrashedError(

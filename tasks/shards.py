@@ -16,8 +16,14 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import Abort, TerminationSignal
@@ -124,14 +130,15 @@ def crop_shards(
         Abort: the run gives way to one of a higher priority, and is scheduled again.
     """
     with get_client(sync_client=True) as client:
-        fleet = _Fleet(client, batch, shards, deployment, queue_name(priority))
         own = _own_run()
+        fleet = _Fleet(client, own, batch, shards, deployment, queue_name(priority))
 
         def tick() -> None:
             fleet.look()
             reporter.tick()
 
         try:
+            fleet.look()
             while (shard := fleet.take()) or fleet.runs:
                 if shard is None:
                     time.sleep(1)
@@ -164,6 +171,7 @@ class _Fleet:
     def __init__(
         self,
         client: SyncPrefectClient,
+        own: FlowRun,
         batch: Batch,
         shards: list[Shard],
         deployment: str,
@@ -171,6 +179,7 @@ class _Fleet:
     ) -> None:
         self.runs: dict[UUID, _Run] = {}
         self._client = client
+        self._own = own
         self._batch = batch
         self._waiting = deque(shards)
         self._scheduled: set[UUID] = set()
@@ -181,7 +190,6 @@ class _Fleet:
         silent_seconds = max(_SILENT_SECONDS, 3 * batch.settings.limits.image_seconds)
         self._silent_looks = silent_seconds / _LOOK_SECONDS
         self._log = get_run_logger()
-        self.look()
 
     def look(self) -> None:
         """Learns how the runs are, when it is time, and starts what may be started."""
@@ -242,16 +250,26 @@ class _Fleet:
 
     def cancel(self) -> None:
         """Ends what is still running."""
-        for number in self.runs:
-            try:
-                now = self._client.read_flow_run(number).state
+        known = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
+        # a signal may have come between the start of a run and our note of it
+        starting = FlowRunFilter(
+            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[self._own.id]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        )
+        try:
+            found = {
+                run.id: run.state
+                for wanted in (known, starting)
+                for run in self._client.read_flow_runs(flow_run_filter=wanted)
+            }
+            for number, now in found.items():
                 # What runs is ended by its worker, which waits for Cancelling; what does not run
                 # has nobody who would, and nothing to end.
                 waits = now is not None and now.is_scheduled()
                 ending: State[None] = Cancelled() if waits else Cancelling()
                 self._client.set_flow_run_state(number, ending)
-            except httpx.HTTPError as error:
-                self._log.warning("Shard's run %s could not be cancelled: %s", number, error)
+        except httpx.HTTPError as error:
+            self._log.warning("The batch's shards could not all be cancelled: %s", error)
 
     def _learn_all(self) -> None:
         if not self.runs:

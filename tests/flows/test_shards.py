@@ -129,6 +129,35 @@ def test_cancelling_a_batch_cancels_its_shards(
     assert not (tmp_path / "out" / "manifest.parquet").exists()
 
 
+def test_a_batch_cancelled_while_it_starts_its_shards_leaves_none(
+    start_worker: StartWorker, archive: Path, tmp_path: Path
+) -> None:
+    start_worker("first")
+    many = {"chunk": {"members": 10}, "run": {"shard_members": 10, "shards_at_once": 80}}
+    run = submit_batch(archive, tmp_path / "out", settings=many)
+    wait(lambda: len(shards_of(run.id)) > 0, each=0.1)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelling())
+    wait_for_end(run.id)
+    assert state(run.id).is_cancelled()
+    shards = shards_of(run.id)
+    assert len(shards) < MEMBERS / 10  # it was cancelled before it had started them all
+    assert {shard.state_name for shard in shards} == {"Cancelled"}
+
+
+def test_a_run_cancelled_while_its_process_starts_ends_as_cancelled(
+    start_worker: StartWorker, archive: Path, tmp_path: Path
+) -> None:
+    start_worker("first")
+    run = submit_batch(archive, tmp_path / "out")
+    wait(lambda: state(run.id).is_pending(), each=0.02)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelling())
+    wait(lambda: state(run.id).is_final(), 60)
+    assert "Running" not in states(run.id)
+    assert state(run.id).is_cancelled()
+
+
 def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
     start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ CRASH: list[State] = [Crashed(), AwaitingRetry(), Pending(), Running()]
         [*START, AwaitingRetry(), Pending(), Running(), AwaitingRetry(), Pending(), Running()],
         [*START, *CRASH, *CRASH, *CRASH[:1], Failed(), *START],  # somebody has it run again
         [*START, Cancelling(), Cancelled(), *START, *CRASH],
+        [*START, Cancelling(), *CRASH, Failed(), *START, *CRASH],
         [*3 * UNSTARTED, *START],
         [*2 * UNSTARTED, *START, *CRASH, *2 * UNSTARTED, *START, *CRASH],
     ],
@@ -67,6 +68,8 @@ def test_crashes_after_which_it_got_on_do_not_count(
         ([*START, *CRASH, *CRASH, *CRASH], "died 3 times"),
         ([*START, *CRASH, *START, *CRASH, *CRASH], "died 3 times"),
         ([*START, Cancelling(), *CRASH], "while it was being cancelled"),
+        ([*START, *CRASH, Cancelling(), *UNSTARTED[2:], *START], "while it was being cancelled"),
+        ([Scheduled(), Pending(), Cancelling(), *CRASH], "while it was being cancelled"),
     ],
 )
 def test_a_batch_does_not_go_on(states: list[State], told: str) -> None:
