@@ -16,6 +16,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import faulthandler
+import hashlib
 import json
 import logging
 import mmap
@@ -91,10 +92,13 @@ class UnforeseenError(Exception):
 
 def crop_faces_apart(
     data: bytes | memoryview, detection: DetectionSettings, crop: CutSettings, bounds: Bounds
-) -> Image:
+) -> tuple[Image, str]:
     """`detection.image.crop_faces` in a child process.
 
     A child that is done waits for the next image, and ends with this process.
+
+    Returns:
+        What it gives, and the SHA-256 of the bytes in hex: the child has them in its cache.
 
     Raises:
         ImageError: the bytes give no picture, or none within the bounds.
@@ -106,7 +110,7 @@ def crop_faces_apart(
         child = _idle.pop() if _idle else _Child()
         started = time.monotonic()
         try:
-            image = child.crop(data, settings)
+            done = child.crop(data, settings)
         except EOFError:
             code = child.end()
             if code == _OVERDUE and time.monotonic() - started >= bounds.seconds:
@@ -130,7 +134,7 @@ def crop_faces_apart(
             raise
         else:
             _idle.append(child)
-            return image
+            return done
     raise ImageError(
         ImageErrorCode.DECODER_CRASHED,
         f"It ended the process that worked on it {_TRIES} times ({ended}).",
@@ -159,8 +163,8 @@ class _Child:
         self.pid = self._process.pid
         self._settings = b""
 
-    def crop(self, data: bytes | memoryview, settings: bytes) -> Image:
-        """What became of an image; EOFError where the child did not live to tell."""
+    def crop(self, data: bytes | memoryview, settings: bytes) -> tuple[Image, str]:
+        """An image and its digest; EOFError where the child did not live to tell."""
         changed = b"" if settings == self._settings else settings
         self._settings = settings
         try:
@@ -173,7 +177,8 @@ class _Child:
             raise ImageError(ImageErrorCode(reply["error"]), reply["message"])
         if "failure" in reply:
             raise UnforeseenError(reply["failure"], reply["trace"])
-        return _read_image(reply, blob)
+        digest = reply.pop("sha256")
+        return _read_image(reply, blob), digest
 
     def end(self) -> int:
         """Ends the child, if it has not ended; gives its exit code, or minus the signal."""
@@ -301,9 +306,11 @@ class _Work:
             if self._detector is None:
                 self._detector = make_detector(self._detection)
                 _bound(self.bounds.memory_mib, self._unused)
-            return _write_image(
-                crop_faces(data, self._detector, self._detection, self._cut, self.bounds.max_pixels)
+            image = crop_faces(
+                data, self._detector, self._detection, self._cut, self.bounds.max_pixels
             )
+            reply, crops = _write_image(image)
+            return {**reply, "sha256": hashlib.sha256(data).hexdigest()}, crops
         except ImageError as error:
             return {"error": error.code.value, "message": str(error)}, b""
         except Exception as error:  # noqa: BLE001 the parent says it, with the image's name

@@ -48,17 +48,16 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
     data = entry.data if entry.data is not None else b""
     if not looks_like_image(entry.name) and sniff(data) is None:
         return _without_image(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
-    digest = hashlib.sha256(data).hexdigest()
     try:
         limits = settings.limits
         bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
-        image = crop_faces_apart(data, settings.detection, settings.crop, bounds)
+        image, digest = crop_faces_apart(data, settings.detection, settings.crop, bounds)
     except ImageError as error:
-        return _without_image(entry, Status.FAILED, error.code.value, str(error), digest)
+        return _failed_image(entry, data, error.code.value, str(error))
     except UnforeseenError as error:
         _log.error("Member %d (%r):\n%s", entry.index, entry.name, error)
         message = f"Facecrop itself failed on this image: {error.kind}. Please report it."
-        return _without_image(entry, Status.FAILED, INTERNAL_ERROR, message, digest)
+        return _failed_image(entry, data, INTERNAL_ERROR, message)
     stem = _crop_stem(entry, chunk, settings)
     return CroppedMember(
         MemberRow(
@@ -79,6 +78,11 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
         ),
         [crop.data for crop in image.crops],
     )
+
+
+def _failed_image(entry: Entry, data: bytes | memoryview, code: str, message: str) -> CroppedMember:
+    digest = hashlib.sha256(data).hexdigest()
+    return _without_image(entry, Status.FAILED, code, message, digest)
 
 
 def _without_image(

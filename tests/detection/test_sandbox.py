@@ -1,5 +1,6 @@
 """Images that crash, hang or eat memory are alone with it."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -41,7 +42,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def apart(
     data: bytes, bounds: Bounds = BOUNDS, detection: DetectionSettings | None = None
 ) -> Result:
-    return crop_faces_apart(data, detection or DetectionSettings(), CutSettings(), bounds)
+    return crop_faces_apart(data, detection or DetectionSettings(), CutSettings(), bounds)[0]
 
 
 def without_times(image: Result) -> tuple[object, ...]:
@@ -74,15 +75,17 @@ def test_the_result_is_the_same_as_in_this_process(method: str) -> None:
     cut = CutSettings()
     for data in (astronaut_jpeg(), no_face_jpeg(), encoded(group((300, 200), (600, 300)), "PNG")):
         here = crop_faces(data, make_detector(detection), detection, cut, BOUNDS.max_pixels)
-        there = crop_faces_apart(memoryview(data), detection, cut, BOUNDS)
+        there, digest = crop_faces_apart(memoryview(data), detection, cut, BOUNDS)
         assert without_times(there) == without_times(here)
+        assert digest == hashlib.sha256(data).hexdigest()
 
 
 def test_one_child_serves_images_and_settings_in_turn() -> None:
     small = CutSettings(size=64, format="png")
     for _ in range(2):
         assert len(apart(astronaut_jpeg()).crops) == 1
-        [face] = crop_faces_apart(astronaut_jpeg(), DetectionSettings(), small, BOUNDS).crops
+        image, _ = crop_faces_apart(astronaut_jpeg(), DetectionSettings(), small, BOUNDS)
+        [face] = image.crops
         with Image.open(BytesIO(face.data)) as picture:
             assert (picture.size, picture.format) == ((64, 64), "PNG")
     assert len(sandbox.idle_pids()) == 1

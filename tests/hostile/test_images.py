@@ -22,7 +22,7 @@ SLACK_MIB = 32  # its code and the stacks of its threads are no data
 
 
 def apart(data: bytes) -> Image:
-    return crop_faces_apart(data, DetectionSettings(), CutSettings(), BOUNDS)
+    return crop_faces_apart(data, DetectionSettings(), CutSettings(), BOUNDS)[0]
 
 
 def peak_mib(pid: int) -> float:
