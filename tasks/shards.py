@@ -262,14 +262,18 @@ class _Fleet:
                 for wanted in (known, starting)
                 for run in self._client.read_flow_runs(flow_run_filter=wanted)
             }
-            for number, now in found.items():
-                # What runs is ended by its worker, which waits for Cancelling; what does not run
-                # has nobody who would, and nothing to end.
-                waits = now is not None and now.is_scheduled()
-                ending: State[None] = Cancelled() if waits else Cancelling()
-                self._client.set_flow_run_state(number, ending)
         except httpx.HTTPError as error:
-            self._log.warning("The batch's shards could not all be cancelled: %s", error)
+            self._log.warning("The batch's shards could not be cancelled: %s", error)
+            return
+        for number, now in found.items():
+            # What runs is ended by its worker, which waits for Cancelling; what does not run
+            # has nobody who would, and nothing to end.
+            waits = now is not None and now.is_scheduled()
+            ending: State[None] = Cancelled() if waits else Cancelling()
+            try:
+                self._client.set_flow_run_state(number, ending)
+            except httpx.HTTPError as error:
+                self._log.warning("Shard's run %s could not be cancelled: %s", number, error)
 
     def _learn_all(self) -> None:
         if not self.runs:
