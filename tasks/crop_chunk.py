@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 
@@ -15,7 +15,7 @@ from storage.members import Chunk, Entry
 from storage.output import CROPS, shard_name
 from storage.shard import pack
 from tasks.batch import Batch
-from tasks.crop_member import CroppedMember, crop_member
+from tasks.crop_member import CroppedMember, crop_members
 from tasks.images import ImagePool
 from tasks.retries import RETRY_TRANSIENT, last_attempt
 
@@ -85,17 +85,21 @@ def _crop(
     """The members of a chunk, or some of them by their index, and the files of their crops."""
     batch.progress.begin(chunk.number)
 
-    def work(entry: Entry) -> CroppedMember:
-        if batch.stop.is_set():
-            raise StoppedError(f"Chunk {chunk.number} was given up.")
-        member = crop_member(entry, chunk, batch.settings)
-        batch.show(member.crops)
-        batch.progress.add(chunk.number, member.row)
-        return member
+    def until_stopped(entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            if batch.stop.is_set():
+                raise StoppedError(f"Chunk {chunk.number} was given up.")
+            yield entry
+
+    def work(entries: Iterable[Entry]) -> Iterator[CroppedMember]:
+        for member in crop_members(until_stopped(entries), chunk, batch.settings):
+            batch.show(member.crops)
+            batch.progress.add(chunk.number, member.row)
+            yield member
 
     entries = batch.archive.read(chunk, last_try=last_attempt())
     wanted = (entry for entry in entries if only is None or entry.index in only)
-    members = images.map(work, wanted)
+    members = sorted(images.map(work, wanted), key=lambda member: member.row.member)
     packed = batch.settings.output.layout == "shards"
     crops = dict(chain.from_iterable(_files(member, packed) for member in members))
     if crops and packed:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from detection.errors import ImageError
 from detection.image import Crop
-from detection.sandbox import Bounds, UnforeseenError, crop_faces_apart
+from detection.sandbox import Bounds, Outcome, UnforeseenError, crop_each_apart
 from detection.sniff import sniff
 from storage.errors import MemberErrorCode, SkipReason
 from storage.manifest import FaceRow, MemberRow, Status
@@ -31,33 +33,59 @@ class CroppedMember:
     crops: list[bytes]
 
 
-def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMember:
-    """Accounts for one member, whatever it is.
+def crop_members(
+    entries: Iterable[Entry], chunk: Chunk, settings: CropSettings
+) -> Iterator[CroppedMember]:
+    """Accounts for each member, whatever it is. Those that are no images may overtake others.
 
     Args:
-        entry: what was read.
-        chunk: the chunk that it belongs to.
+        entries: what was read; the next one is taken while one is worked on.
+        chunk: the chunk that they belong to.
         settings: all of the batch's.
     """
+    others: deque[CroppedMember] = deque()
+
+    def images() -> Iterator[tuple[Entry, bytes | memoryview]]:
+        for entry in entries:
+            other = _without_image(entry)
+            if other is None:
+                yield entry, _data(entry)
+            else:
+                others.append(other)
+
+    limits = settings.limits
+    bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
+    for entry, outcome in crop_each_apart(images(), settings.detection, settings.crop, bounds):
+        while others:
+            yield others.popleft()
+        yield _of_image(entry, outcome, chunk, settings)
+    yield from others
+
+
+def _without_image(entry: Entry) -> CroppedMember | None:
+    """The row of a member that is no image or could not be read; None for others."""
     if entry.skip is not None:
-        return _without_image(entry, Status.SKIPPED, entry.skip.value, None)
+        return _row_alone(entry, Status.SKIPPED, entry.skip.value, None)
     if entry.error is not None:
         if entry.error.code is MemberErrorCode.TOO_LARGE and not looks_like_image(entry.name):
-            return _without_image(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
-        return _without_image(entry, Status.FAILED, entry.error.code.value, str(entry.error))
-    data = entry.data if entry.data is not None else b""
-    if not looks_like_image(entry.name) and sniff(data) is None:
-        return _without_image(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
-    try:
-        limits = settings.limits
-        bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
-        image, digest = crop_faces_apart(data, settings.detection, settings.crop, bounds)
-    except ImageError as error:
-        return _failed_image(entry, data, error.code.value, str(error))
-    except UnforeseenError as error:
-        _log.error("Member %d (%r):\n%s", entry.index, entry.name, error)
-        message = f"Facecrop itself failed on this image: {error.kind}. Please report it."
+            return _row_alone(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
+        return _row_alone(entry, Status.FAILED, entry.error.code.value, str(entry.error))
+    if not looks_like_image(entry.name) and sniff(_data(entry)) is None:
+        return _row_alone(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
+    return None
+
+
+def _of_image(
+    entry: Entry, outcome: Outcome, chunk: Chunk, settings: CropSettings
+) -> CroppedMember:
+    data = _data(entry)
+    if isinstance(outcome, ImageError):
+        return _failed_image(entry, data, outcome.code.value, str(outcome))
+    if isinstance(outcome, UnforeseenError):
+        _log.error("Member %d (%r):\n%s", entry.index, entry.name, outcome)
+        message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
         return _failed_image(entry, data, INTERNAL_ERROR, message)
+    image, digest = outcome
     stem = _crop_stem(entry, chunk, settings)
     return CroppedMember(
         MemberRow(
@@ -82,10 +110,14 @@ def crop_member(entry: Entry, chunk: Chunk, settings: CropSettings) -> CroppedMe
 
 def _failed_image(entry: Entry, data: bytes | memoryview, code: str, message: str) -> CroppedMember:
     digest = hashlib.sha256(data).hexdigest()
-    return _without_image(entry, Status.FAILED, code, message, digest)
+    return _row_alone(entry, Status.FAILED, code, message, digest)
 
 
-def _without_image(
+def _data(entry: Entry) -> bytes | memoryview:
+    return b"" if entry.data is None else entry.data
+
+
+def _row_alone(
     entry: Entry, status: Status, code: str, message: str | None, sha256: str | None = None
 ) -> CroppedMember:
     row = MemberRow(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from itertools import chain, islice
@@ -41,8 +41,15 @@ class ImagePool:
     ) -> None:
         self._pool.shutdown()
 
-    def map(self, work: Callable[[Entry], Done], entries: Iterable[Entry]) -> list[Done]:
-        """What `work` makes of each entry, in their order.
+    def map(
+        self, work: Callable[[Iterator[Entry]], Iterator[Done]], entries: Iterable[Entry]
+    ) -> list[Done]:
+        """What `work` makes of the entries, in no particular order.
+
+        Args:
+            work: called in each thread, with those of the entries that this thread takes; it takes
+                one whenever it can do with one.
+            entries: read by whichever thread takes the next.
 
         Raises:
             Whatever reading an entry or working on it raises; nothing is under way any more then.
@@ -50,30 +57,30 @@ class ImagePool:
         reading = iter(entries)
         # the chunk before has the threads still: its beginning is read meanwhile
         first = list(islice(reading, 1))
-        waiting = enumerate(chain(first, reading))
-        done: dict[int, Done] = {}
+        waiting = chain(first, reading)
         lock = threading.Lock()
         over = threading.Event()
 
-        def take_turns() -> None:
+        def taken() -> Iterator[Entry]:
+            while not over.is_set():
+                with lock:
+                    entry = next(waiting, None)
+                if entry is None:
+                    return
+                yield entry
+
+        def take_turns() -> list[Done]:
             try:
-                while not over.is_set():
-                    with lock:
-                        number, entry = next(waiting, (0, None))
-                    if entry is None:
-                        return
-                    done[number] = work(entry)
+                return list(work(taken()))
             except BaseException:
                 over.set()
                 raise
 
         turns = [self._pool.submit(copy_context().run, take_turns) for _ in range(self._threads)]
         try:
-            for turn in turns:
-                turn.result()
+            return [done for turn in turns for done in turn.result()]
         finally:
             over.set()
             for turn in turns:
                 turn.cancel()
             wait(turns)
-        return [done[number] for number in range(len(done))]

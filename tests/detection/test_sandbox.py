@@ -17,9 +17,10 @@ from detection import sandbox
 from detection.errors import ImageError, ImageErrorCode
 from detection.image import Image as Result
 from detection.image import crop_faces, make_detector
-from detection.sandbox import Bounds, UnforeseenError, crop_faces_apart
+from detection.sandbox import Bounds, UnforeseenError, crop_each_apart
 from detection.settings import CutSettings, DetectionSettings
 from tests.detection import poison
+from tests.detection.apart import CUT, DETECTION, crop_apart
 from tests.pictures import astronaut_jpeg, encoded, group, no_face_jpeg
 
 BOUNDS = Bounds(max_pixels=100_000_000, seconds=60, memory_mib=1024)
@@ -42,7 +43,7 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def apart(
     data: bytes, bounds: Bounds = BOUNDS, detection: DetectionSettings | None = None
 ) -> Result:
-    return crop_faces_apart(data, detection or DetectionSettings(), CutSettings(), bounds)[0]
+    return crop_apart(data, bounds, detection or DETECTION)[0]
 
 
 def without_times(image: Result) -> tuple[object, ...]:
@@ -75,7 +76,7 @@ def test_the_result_is_the_same_as_in_this_process(method: str) -> None:
     cut = CutSettings()
     for data in (astronaut_jpeg(), no_face_jpeg(), encoded(group((300, 200), (600, 300)), "PNG")):
         here = crop_faces(data, make_detector(detection), detection, cut, BOUNDS.max_pixels)
-        there, digest = crop_faces_apart(memoryview(data), detection, cut, BOUNDS)
+        there, digest = crop_apart(memoryview(data), BOUNDS, detection, cut)
         assert without_times(there) == without_times(here)
         assert digest == hashlib.sha256(data).hexdigest()
 
@@ -84,7 +85,7 @@ def test_one_child_serves_images_and_settings_in_turn() -> None:
     small = CutSettings(size=64, format="png")
     for _ in range(2):
         assert len(apart(astronaut_jpeg()).crops) == 1
-        image, _ = crop_faces_apart(astronaut_jpeg(), DetectionSettings(), small, BOUNDS)
+        image, _ = crop_apart(astronaut_jpeg(), BOUNDS, cut=small)
         [face] = image.crops
         with Image.open(BytesIO(face.data)) as picture:
             assert (picture.size, picture.format) == ((64, 64), "PNG")
@@ -100,6 +101,72 @@ def test_an_image_error_is_the_same_as_in_this_process() -> None:
     with pytest.raises(ImageError) as there:
         apart(damaged)
     assert (there.value.code, str(there.value)) == (here.value.code, str(here.value))
+
+
+def test_images_of_any_size_come_back_in_their_order() -> None:
+    """Those that a pipe does not hold, with replies that it does not hold, among others."""
+    detailed = CutSettings(size=600, format="png")
+    large = BytesIO()
+    Image.effect_noise((1400, 1400), 80).convert("RGB").save(large, "PNG", compress_level=1)
+    faces = encoded(group((300, 200), (600, 300)), "PNG")
+    images = [faces, large.getvalue(), faces, faces, large.getvalue(), no_face_jpeg(), faces]
+    assert len(large.getvalue()) > 1 << 21
+    done = list(crop_each_apart(enumerate(images), DETECTION, detailed, BOUNDS))
+    assert [number for number, _ in done] == list(range(len(images)))
+    for data, (_, outcome) in zip(images, done, strict=True):
+        assert isinstance(outcome, tuple)
+        image, digest = outcome
+        assert digest == hashlib.sha256(data).hexdigest()
+        assert len(image.crops) == (2 if data is faces else 0)
+        assert sum(len(crop.data) for crop in image.crops) > (1 << 17 if data is faces else -1)
+    assert len(sandbox.idle_pids()) == 1
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_the_next_image_is_with_the_child_before_it_is_asked_for() -> None:
+    apart(no_face_jpeg())
+    [child] = sandbox.idle_pids()
+    images = [(0, no_face_jpeg()), (1, astronaut_jpeg() + poison.ABORTS), (2, no_face_jpeg())]
+    done = crop_each_apart(images, DETECTION, CUT, BOUNDS)
+    assert next(done)[0] == 0
+    assert gone(child, within=15)  # of an image that nobody has waited for yet
+    assert [key for key, _ in done] == [1, 2]
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_poison_is_told_of_its_image_alone_whatever_is_before_and_behind_it() -> None:
+    endings = [poison.ABORTS, poison.ABORTS_ONCE, poison.HANGS, poison.EATS]
+    codes = [ImageErrorCode.DECODER_CRASHED, None, ImageErrorCode.TOO_SLOW]
+    codes += [ImageErrorCode.TOO_MUCH_MEMORY]
+    order = [0, None, 1, None, 2, 3, None, None, 3, 0, 2, None, 3]
+    images = [astronaut_jpeg() + (b"" if each is None else endings[each]) for each in order]
+    bounds = Bounds(10**8, 3, 512)
+    found = [
+        outcome.code if isinstance(outcome, ImageError) else outcome
+        for _, outcome in crop_each_apart(enumerate(images), DETECTION, CUT, bounds)
+    ]
+    for number, each in enumerate(order):
+        wanted = None if each is None else codes[each]
+        if wanted is None:
+            cropped = found[number]
+            assert isinstance(cropped, tuple), (number, cropped)
+            assert len(cropped[0].crops) == 1
+        else:
+            assert found[number] is wanted, number
+
+
+def test_a_child_whose_answers_nobody_wants_is_not_used_again() -> None:
+    images = [(number, astronaut_jpeg()) for number in range(3)]
+    done = crop_each_apart(images, DETECTION, CUT, BOUNDS)
+    next(done)
+    del done
+    assert sandbox.idle_pids() == []
+    assert len(apart(astronaut_jpeg()).crops) == 1
+
+
+def test_no_child_is_started_for_no_image() -> None:
+    assert list(crop_each_apart((), DETECTION, CUT, BOUNDS)) == []
+    assert sandbox.idle_pids() == []
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -174,8 +241,8 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(ending: bytes, tmp_pat
         f"sandbox.COMMAND = (sys.executable, '-m', {poison.__name__!r})\n"
         f"data = pathlib.Path({str(tmp_path / 'image.jpg')!r}).read_bytes()\n"
         "print('begun', flush=True)\n"
-        "sandbox.crop_faces_apart("
-        "data, DetectionSettings(), CutSettings(), sandbox.Bounds(10**8, 5, 1024))\n"
+        "list(sandbox.crop_each_apart("
+        "[(0, data)], DetectionSettings(), CutSettings(), sandbox.Bounds(10**8, 5, 1024)))\n"
         "print('done', flush=True)\n"
         "time.sleep(60)\n"
     )

@@ -18,7 +18,7 @@ from storage.manifest import encode_part
 from storage.members import Chunk, ChunkSize, Limits
 from storage.output import Output
 from storage.plan import decode_chunks, encode_chunks
-from tasks.crop_member import crop_member
+from tasks.crop_member import crop_members
 from tasks.settings import MIB, CropSettings
 
 _MOST_MIB = 1024  # beyond what it begins with, a process has no memory at all
@@ -93,7 +93,8 @@ def _crop(archive: str, output: str, settings: CropSettings) -> None:
     place.claim({"format": 1, "archive": archive, "settings": settings.identity()}, "resume")
     members = chunks = 0
     for chunk in opened.chunks(ChunkSize(settings.chunk.members, settings.chunk.mib * MIB)):
-        done = [crop_member(entry, chunk, settings) for entry in opened.read(_on_a_pool(chunk))]
+        entries = opened.read(_on_a_pool(chunk))
+        done = sorted(crop_members(entries, chunk, settings), key=lambda member: member.row.member)
         for member in done:
             faces = zip(member.row.face_rows, member.crops, strict=True)
             place.put_crops({face.crop: crop for face, crop in faces})

@@ -11,8 +11,8 @@ import pytest
 from detection import sandbox
 from detection.errors import ImageError, ImageErrorCode
 from detection.image import Image
-from detection.sandbox import Bounds, crop_faces_apart
-from detection.settings import CutSettings, DetectionSettings
+from detection.sandbox import Bounds
+from tests.detection.apart import crop_apart
 from tests.hostile.images import IMAGES, MAX_PIXELS
 from tests.pictures import astronaut_jpeg
 
@@ -22,7 +22,7 @@ SLACK_MIB = 32  # its code and the stacks of its threads are no data
 
 
 def apart(data: bytes) -> Image:
-    return crop_faces_apart(data, DetectionSettings(), CutSettings(), BOUNDS)[0]
+    return crop_apart(data, BOUNDS)[0]
 
 
 def peak_mib(pid: int) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 
@@ -13,19 +14,39 @@ from storage.members import Entry
 from tasks.images import ImagePool
 
 
+Done = TypeVar("Done")
+
+
 def entries(numbers: range) -> Iterator[Entry]:
     for number in numbers:
         yield Entry(number, f"{number}.jpg", 1, data=b"1")
 
 
-def test_results_are_in_the_order_of_the_entries() -> None:
+def each(work: Callable[[Entry], Done]) -> Callable[[Iterable[Entry]], Iterator[Done]]:
+    return lambda taken: map(work, taken)
+
+
+def test_each_entry_is_worked_on_once() -> None:
     def work(entry: Entry) -> int:
         time.sleep(0.01 * (entry.index % 3))
         return entry.index
 
     with ImagePool(4) as images:
-        assert images.map(work, entries(range(50))) == list(range(50))
-        assert images.map(work, entries(range(0))) == []
+        assert sorted(images.map(each(work), entries(range(50)))) == list(range(50))
+        assert images.map(each(work), entries(range(0))) == []
+
+
+def test_work_may_take_an_entry_before_it_has_done_another() -> None:
+    def work(taken: Iterator[Entry]) -> Iterator[int]:
+        ahead: list[int] = []
+        for entry in taken:
+            ahead.append(entry.index)
+            if len(ahead) == 3:
+                yield ahead.pop(0)
+        yield from ahead
+
+    with ImagePool(2) as images:
+        assert sorted(images.map(work, entries(range(50)))) == list(range(50))
 
 
 def test_only_as_many_are_read_as_are_worked_on() -> None:
@@ -47,7 +68,7 @@ def test_only_as_many_are_read_as_are_worked_on() -> None:
             done += 1
 
     with ImagePool(3) as images:
-        images.map(work, reading())
+        images.map(each(work), reading())
     assert done == 40
     assert most <= 3
 
@@ -77,10 +98,10 @@ def test_what_goes_wrong_ends_it_with_nothing_under_way(where: str) -> None:
     worked: list[int] = []
     with ImagePool(1) as images:
         with pytest.raises(ConnectionError, match=where):
-            images.map(work, reading())
+            images.map(each(work), reading())
         assert busy == 0
         assert worked == list(range(20))
-        assert len(images.map(work, entries(range(5)))) == 5
+        assert len(images.map(each(work), entries(range(5)))) == 5
 
 
 def test_an_image_under_way_is_ended_before_what_went_wrong_is_told() -> None:
@@ -96,7 +117,7 @@ def test_an_image_under_way_is_ended_before_what_went_wrong_is_told() -> None:
 
     with ImagePool(2) as images:
         with pytest.raises(ConnectionError):
-            images.map(work, entries(range(1000)))
+            images.map(each(work), entries(range(1000)))
         assert ended.is_set()
 
 
@@ -110,7 +131,7 @@ def test_no_thread_waits_while_another_ends_a_chunk() -> None:
         next_began.set()
 
     with ImagePool(2) as images, ThreadPoolExecutor(2) as chunks:
-        first = chunks.submit(images.map, slow, entries(range(4)))
-        second = chunks.submit(images.map, quick, entries(range(4)))
+        first = chunks.submit(images.map, each(slow), entries(range(4)))
+        second = chunks.submit(images.map, each(quick), entries(range(4)))
         assert first.result(60) == [True] * 4
         second.result(60)
