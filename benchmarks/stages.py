@@ -286,21 +286,27 @@ class _Clock:
 
     def everywhere(self) -> ExitStack:
         """Clocks around the pipeline's functions, for as long as the stack is open."""
-        from tasks import batch, crop_chunk, crop_member, finish
+        from detection import sandbox
+        from tasks import batch, crop_chunk, finish
 
         stack = ExitStack()
-        stack.enter_context(patch.object(ZipArchive, "read", self._each("read", ZipArchive.read)))
+        for stage, owner, name in [
+            ("read", ZipArchive, "read"),
+            ("member", crop_chunk, "crop_members"),
+        ]:
+            clocked = self._each(stage, getattr(owner, name))
+            stack.enter_context(patch.object(owner, name, clocked))
         for stage, owner, name in [
             ("write", Output, "put_crops"),
             ("write", Output, "put_part"),
             ("chunk", crop_chunk.detect_and_crop, "fn"),
-            ("member", crop_chunk, "crop_member"),
-            ("apart", crop_member, "crop_faces_apart"),
+            ("apart", sandbox, "send"),
+            ("apart", sandbox, "receive"),
+            ("apart", sandbox, "from_reply"),
             ("tables", batch.plan, "fn"),
             ("tables", finish.finish, "fn"),
         ]:
-            clocked = self.whole(stage, getattr(owner, name))
-            stack.enter_context(patch.object(owner, name, clocked))
+            stack.enter_context(patch.object(owner, name, self.whole(stage, getattr(owner, name))))
         return stack
 
     def whole(self, stage: str, function: Callable[P, T]) -> Callable[P, T]:

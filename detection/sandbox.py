@@ -1,57 +1,42 @@
 """One image in a process of its own, whose end, whatever brings it, is that image's alone.
 
 Decoders are native code, and files come from anywhere: one may crash its process, hang, or take
-all the memory that there is. So images are handed to child processes, one at a time to each. A
-child that dies is replaced, and its image is tried once more, as the machine may have been at
-fault. See docs/decisions/0013-sandbox.md for what that costs.
-
-The child is this module, run with `python -m`. It reads requests from its standard input until
-that ends, as it does when its parent is gone, and answers on its standard output. Both are the
-lengths of a JSON text and of some bytes, and then these two. Nothing is unpickled, as a child may
-be what a hostile image has made of it.
+all the memory that there is. So images are handed to child processes, `detection.child`, which work
+on one at a time. A child that dies is replaced, and its image is tried once more, as the machine
+may have been at fault. See docs/decisions/0013-sandbox.md for what that costs.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import faulthandler
-import hashlib
 import json
 import logging
 import mmap
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-import cv2
-
-from detection.detector import Detector
 from detection.errors import ImageError, ImageErrorCode
-from detection.geometry import Square
-from detection.image import Crop, Image, crop_faces, make_detector
+from detection.image import Image
+from detection.messages import Bounds, from_reply, receive, send
 from detection.settings import CutSettings, DetectionSettings
 
 if sys.platform != "win32":
     import fcntl
-    import resource
 
-COMMAND: Sequence[str] = (sys.executable, "-m", "detection.sandbox")
+COMMAND: Sequence[str] = (sys.executable, "-m", "detection.child")
 """What a child runs."""
 
-_LENGTHS = struct.Struct("<QQ")
 _PIPE_BYTES = 1 << 20  # so that most photographs need one write; 64 KiB where that is refused
-_MIB = 1 << 20
 _TRIES = 2
 _AT_A_CHILD = 2  # images: one that it works on, and the next
 _OVERDUE = 1  # exit code of faulthandler's watchdog
@@ -63,22 +48,6 @@ _MALLOC = {
 _TOO_MUCH_MEMORY = ImageErrorCode.TOO_MUCH_MEMORY
 _log = logging.getLogger(__name__)
 _idle: list[_Child] = []
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one image may take.
-
-    Attributes:
-        max_pixels: bound on width times height.
-        seconds: from its bytes to its crops.
-        memory_mib: beside what the process has that works on it; kept where the system can, as
-            Linux does.
-    """
-
-    max_pixels: int
-    seconds: int
-    memory_mib: int
 
 
 class UnforeseenError(Exception):
@@ -252,12 +221,12 @@ class _Child:
         changed = b"" if settings == self._settings else settings
         self._settings = settings
         with contextlib.suppress(OSError):
-            _send(self._requests, changed, data)
+            send(self._requests, changed, data)
 
     def answer(self) -> Outcome | None:
         """What became of the first image that is not answered; None where the child has ended."""
         try:
-            text, blob = _receive(self._replies)
+            text, blob = receive(self._replies)
         except EOFError:
             return None
         reply = json.loads(text)
@@ -266,7 +235,7 @@ class _Child:
         if "failure" in reply:
             return UnforeseenError(reply["failure"], reply["trace"])
         digest = reply.pop("sha256")
-        return _read_image(reply, blob), digest
+        return from_reply(reply, blob), digest
 
     def end(self) -> int:
         """Ends the child, if it has not ended; gives its exit code, or minus the signal."""
@@ -307,136 +276,3 @@ def end_idle() -> None:
 def _as_json(detection: DetectionSettings, crop: CutSettings, bounds: Bounds) -> bytes:
     groups = [detection.model_dump(mode="json"), crop.model_dump(mode="json"), asdict(bounds)]
     return json.dumps(groups).encode()
-
-
-def _send(pipe: IO[bytes], text: bytes, blob: bytes | memoryview) -> None:
-    head = _LENGTHS.pack(len(text), len(blob)) + text
-    sent = 0
-    if sys.platform != "win32":
-        # at once, or the other side is woken for the head, too, and takes someone's turn on a core
-        sent = os.writev(pipe.fileno(), [head, blob])
-    pipe.write(head[sent:])
-    pipe.write(memoryview(blob)[max(0, sent - len(head)) :])
-    pipe.flush()
-
-
-def _receive(pipe: IO[bytes]) -> tuple[bytes, bytes]:
-    text, blob = _LENGTHS.unpack(_read(pipe, _LENGTHS.size))
-    return _read(pipe, text), _read(pipe, blob)
-
-
-def _read(pipe: IO[bytes], size: int) -> bytes:
-    data = pipe.read(size)
-    if len(data) < size:
-        raise EOFError
-    return data
-
-
-def _write_image(image: Image) -> tuple[dict[str, Any], bytes]:
-    crops = [{**asdict(crop), "data": len(crop.data)} for crop in image.crops]
-    return {**asdict(replace(image, crops=[])), "crops": crops}, b"".join(
-        crop.data for crop in image.crops
-    )
-
-
-def _read_image(reply: dict[str, Any], blob: bytes) -> Image:
-    crops, at = [], 0
-    for crop in reply["crops"]:
-        x, y, w, h = crop["box"]
-        points = crop["landmarks"]
-        data = blob[at : at + crop["data"]]
-        at += len(data)
-        crops.append(
-            Crop(
-                crop["rank"],
-                (x, y, w, h),
-                crop["score"],
-                None if points is None else tuple((x, y) for x, y in points),
-                Square(*crop["square"]),
-                crop["sharpness"],
-                data,
-            )
-        )
-    return Image(**{**reply, "crops": crops})
-
-
-def main() -> None:
-    """The child: works on images until there are no more."""
-    for stop in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, whose end is the child's
-        signal.signal(stop, signal.SIG_IGN)
-    with contextlib.suppress(OSError):  # where memory runs out, an image is lost, not its batch
-        Path("/proc/self/oom_score_adj").write_text("500")
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a library prints is no reply
-    with Path(os.devnull).open("wb") as nowhere, contextlib.suppress(EOFError, BrokenPipeError):
-        work: _Work | None = None
-        unused = _data_bytes()
-        while True:
-            settings, data = _receive(requests)
-            if settings:
-                work = _Work(unused, *json.loads(settings))
-            assert work is not None
-            faulthandler.dump_traceback_later(work.bounds.seconds, exit=True, file=nowhere)
-            reply, blob = work.crop(data)
-            faulthandler.cancel_dump_traceback_later()
-            _send(replies, json.dumps(reply).encode(), blob)
-
-
-class _Work:
-    """What the child does to each image with the same settings."""
-
-    def __init__(
-        self, unused: int, detection: dict[str, Any], cut: dict[str, Any], bounds: dict[str, Any]
-    ) -> None:
-        self._unused = unused
-        self.bounds = Bounds(**bounds)
-        self._detection = DetectionSettings.model_validate(detection)
-        self._cut = CutSettings.model_validate(cut)
-        self._detector: Detector | None = None
-
-    def crop(self, data: bytes) -> tuple[dict[str, Any], bytes]:
-        """The reply about one image, and the bytes of its crops."""
-        try:
-            if self._detector is None:
-                self._detector = make_detector(self._detection)
-                _bound(self.bounds.memory_mib, self._unused)
-            image = crop_faces(
-                data, self._detector, self._detection, self._cut, self.bounds.max_pixels
-            )
-            reply, crops = _write_image(image)
-            return {**reply, "sha256": hashlib.sha256(data).hexdigest()}, crops
-        except ImageError as error:
-            return {"error": error.code.value, "message": str(error)}, b""
-        except Exception as error:  # noqa: BLE001 the parent says it, with the image's name
-            if not _for_want_of_memory(error):
-                return {"failure": type(error).__name__, "trace": traceback.format_exc()}, b""
-            message = f"It needs more than the {self.bounds.memory_mib} MiB of memory allowed "
-            code = ImageErrorCode.TOO_MUCH_MEMORY.value
-            return {"error": code, "message": f"{message}(limits.image_mib)."}, b""
-
-
-def _for_want_of_memory(error: Exception) -> bool:
-    no_memory = isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem
-    return no_memory or isinstance(error, MemoryError)
-
-
-def _bound(memory_mib: int, unused: int) -> None:
-    """Keeps this process from having more memory than it has unused, and so much."""
-    if sys.platform != "win32":
-        _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = unused + memory_mib * _MIB
-        soft = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, most))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image that crashes leaves no dump
-
-
-def _data_bytes() -> int:
-    """What of this process counts for RLIMIT_DATA: proc(5), statm."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[5]) * mmap.PAGESIZE
-    except OSError:
-        return 0
-
-
-if __name__ == "__main__":
-    main()

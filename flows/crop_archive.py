@@ -76,6 +76,7 @@ def crop_archive(
 
 
 def _crop_on(work_pool: str, priority: int, batch: Batch, reporter: Reporter) -> tuple[int, int]:
+    reporter.tick()  # planning takes seconds where there are a million members
     planned = plan_shards(batch)
     crop_shards(batch, planned.shards, f"crop-shard/{work_pool}", priority, reporter)
     return planned.members, planned.chunks

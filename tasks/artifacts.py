@@ -1,11 +1,11 @@
-"""What a run shows on its page in the Prefect UI: made once, then updated in place."""
+"""What a run shows on its page in the Prefect UI: made once, and then updated in place."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -23,32 +23,46 @@ class RunArtifact:
     Args:
         key: lower-case letters, digits and dashes.
         kind: how the UI shows it.
-        data: a number from 0 to 100, a list of rows as JSON, or Markdown.
         description: above it, for people.
-
-    Raises:
-        httpx.HTTPError: the server did not answer; so does `update`.
     """
 
-    def __init__(self, key: str, kind: Kind, data: Any, description: str) -> None:
-        run = UUID(flow_run.get_id())
+    def __init__(self, key: str, kind: Kind, description: str) -> None:
+        self._key = key
+        self._kind = kind
+        self._description = description
+        self._id: UUID | None = None
+
+    def show(self, data: Any) -> None:
+        """Shows this from now on.
+
+        Args:
+            data: a number from 0 to 100, a list of rows as JSON, or Markdown.
+
+        Raises:
+            httpx.HTTPError: the server did not answer.
+        """
         client = get_client(sync_client=True)
+        run = UUID(flow_run.get_id())
+        known = self._id or self._of_an_earlier_attempt(client, run)
+        if known is None:
+            made = ArtifactCreate(
+                key=self._key,
+                type=self._kind,
+                data=data,
+                description=self._description,
+                flow_run_id=run,
+            )
+            known = client.create_artifact(made).id
+        else:
+            client.update_artifact(known, ArtifactUpdate(data=data))
+        self._id = known
+
+    def _of_an_earlier_attempt(self, client: SyncPrefectClient, run: UUID) -> UUID | None:
         there = client.read_artifacts(
             artifact_filter=ArtifactFilter(
                 flow_run_id=ArtifactFilterFlowRunId(any_=[run]),
-                key=ArtifactFilterKey(any_=[key]),
+                key=ArtifactFilterKey(any_=[self._key]),
             ),
             limit=1,
         )
-        if there:
-            self._id = there[0].id
-            self.update(data)
-            return
-        made = ArtifactCreate(
-            key=key, type=kind, data=data, description=description, flow_run_id=run
-        )
-        self._id = client.create_artifact(made).id
-
-    def update(self, data: Any) -> None:
-        """Shows something newer instead."""
-        get_client(sync_client=True).update_artifact(self._id, ArtifactUpdate(data=data))
+        return there[0].id if there else None

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from detection.errors import ImageError
 from detection.image import Crop
-from detection.sandbox import Bounds, Outcome, UnforeseenError, crop_each_apart
+from detection.messages import Bounds
+from detection.sandbox import Outcome, UnforeseenError, crop_each_apart
 from detection.sniff import sniff
 from storage.errors import MemberErrorCode, SkipReason
 from storage.manifest import FaceRow, MemberRow, Status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from functools import cached_property
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -39,18 +40,16 @@ class Dashboard:
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
         self._step = 0
-        self._pictures: RunArtifact | None = None
-        self._own = worker_of(get_client(sync_client=True).read_flow_run(UUID(flow_run.get_id())))
-        self._address = _address()
-        self._summary = RunArtifact(
-            "batch-summary", "markdown", self._running(batch.progress.snapshot()), "Summary"
-        )
+        self._summary = RunArtifact("batch-summary", "markdown", "Summary")
+        self._pictures = RunArtifact("contact-sheet", "markdown", _CAPTION)
+        self._pictured = False
 
     def update(self, snapshot: Snapshot) -> None:
         """Shows how far it is, and the first crops as soon as there are enough."""
-        self._summary.update(self._running(snapshot))
+        self._summary.show(self._running(snapshot))
         crops = list(self._batch.first_crops)
-        if self._pictures is None and len(crops) >= _ENOUGH_CROPS:
+        if not self._pictured and len(crops) >= _ENOUGH_CROPS:
+            self._pictured = True
             self._show(contact_sheet(crops, SHEET_COLUMNS, SHEET_CELL))
         step = int(100 * snapshot.share) // _NAME_STEP * _NAME_STEP
         if step != self._step:
@@ -59,7 +58,7 @@ class Dashboard:
 
     def end(self, summary: Summary) -> None:
         """Shows what came of it, and names the run after that."""
-        self._summary.update(page.ended(summary, self._workers(), self._address))
+        self._summary.show(page.ended(summary, self._workers(), self._address))
         output = self._batch.output
         if summary.faces:
             sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
@@ -78,22 +77,23 @@ class Dashboard:
     def _workers(self) -> dict[str, int]:
         return self._batch.progress.by_worker(self._own or "this run")
 
+    @cached_property
+    def _own(self) -> str:
+        run = UUID(flow_run.get_id())
+        return worker_of(get_client(sync_client=True).read_flow_run(run))
+
+    @cached_property
+    def _address(self) -> str:
+        """Of the batch at the HTTP service, where the server's variable says where that is."""
+        service = str(Variable.get(ADDRESS_VARIABLE, default="") or "").rstrip("/")
+        if not service.startswith(("http://", "https://")):
+            return ""
+        return f"{service}/api/batch/{flow_run.get_id()}"
+
     def _show(self, picture: bytes) -> None:
         # an image artifact would print its whole data URI below it; Markdown shows the picture
         data = base64.b64encode(picture).decode()
-        shown = f"![{_CAPTION}](data:image/jpeg;base64,{data})"
-        if self._pictures is None:
-            self._pictures = RunArtifact("contact-sheet", "markdown", shown, _CAPTION)
-        else:
-            self._pictures.update(shown)
-
-
-def _address() -> str:
-    """Of the current batch at the HTTP service, where the server's variable says where that is."""
-    service = str(Variable.get(ADDRESS_VARIABLE, default="") or "").rstrip("/")
-    if not service.startswith(("http://", "https://")):
-        return ""
-    return f"{service}/api/batch/{flow_run.get_id()}"
+        self._pictures.show(f"![{_CAPTION}](data:image/jpeg;base64,{data})")
 
 
 def show_failures(summary: Summary, output: Output) -> None:
@@ -106,4 +106,4 @@ def show_failures(summary: Summary, output: Output) -> None:
         row | {"path": page.code(row["path"]), "message": page.code(row["message"])}
         for row in failures
     ]
-    RunArtifact("failed-images", "table", json.dumps(rows), shown)
+    RunArtifact("failed-images", "table", shown).show(json.dumps(rows))

@@ -40,27 +40,26 @@ class Reporter:
         self._also = also
         self._log = get_run_logger()
         self._next_report = time.monotonic() + _REPORT_SECONDS
-        now = progress.snapshot()
-        self._bar = RunArtifact(
-            "batch-progress", "progress", 100 * now.share, f"Images of {subject} done"
-        )
-        self._table = RunArtifact(
-            COUNTS_KEY, "table", json.dumps(to_rows(now)), f"Images of {subject}"
-        )
+        self._bar = RunArtifact("batch-progress", "progress", f"Images of {subject} done")
+        self._table = RunArtifact(COUNTS_KEY, "table", f"Images of {subject}")
+        self._shown = False
 
     def tick(self) -> None:
-        """To be called a few times a second; reports when it is due.
+        """To be called a few times a second; reports at first, and whenever it is due.
 
         Raises:
             Pause: the batch was suspended.
         """
         snapshot = self._tell()
-        if time.monotonic() >= self._next_report:
+        due = time.monotonic() >= self._next_report
+        if due:
             self._next_report = time.monotonic() + _REPORT_SECONDS
             self._log.info(describe(snapshot))
+        if due or not self._shown:
             try:
                 self._update(snapshot)
-                leave_if_suspended()
+                if due:
+                    leave_if_suspended()
             except httpx.HTTPError as error:  # a batch does not end because nobody can look at it
                 self._log.warning("The Prefect server did not answer (%s).", error)
 
@@ -76,7 +75,8 @@ class Reporter:
         return snapshot
 
     def _update(self, snapshot: Snapshot) -> None:
-        self._bar.update(100 * snapshot.share)
-        self._table.update(json.dumps(to_rows(snapshot)))
+        self._shown = True
+        self._bar.show(100 * snapshot.share)
+        self._table.show(json.dumps(to_rows(snapshot)))
         for update in self._also:
             update(snapshot)

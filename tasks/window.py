@@ -36,7 +36,7 @@ def crop_chunks(
     Args:
         batch: what the chunks belong to.
         chunks: some or all of its chunks.
-        tick: called a few times a second while it waits.
+        tick: called when a chunk is begun, and a few times a second while it waits.
         work: what is done to a chunk.
 
     Returns:
@@ -58,6 +58,7 @@ def crop_chunks(
                     continue
                 given = {"batch": batch, "chunk": chunk, "images": images}
                 window.append(runner.submit(work, given))
+                tick()
                 if len(window) > at_once:
                     _wait(window.popleft(), tick)
             _resume(batch, resumed)

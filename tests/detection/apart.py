@@ -1,7 +1,8 @@
 """One image in a child process."""
 
 from detection.image import Image
-from detection.sandbox import Bounds, crop_each_apart
+from detection.messages import Bounds
+from detection.sandbox import crop_each_apart
 from detection.settings import CutSettings, DetectionSettings
 
 DETECTION, CUT = DetectionSettings(), CutSettings()

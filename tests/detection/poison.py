@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from detection import sandbox
+from detection import child
 from detection.image import Image, crop_faces
 
 ABORTS, HANGS, EATS = b"this one aborts", b"this one hangs", b"this one eats memory"
@@ -37,5 +37,5 @@ def _crop_faces(data: bytes, *others: Any) -> Image:
 
 
 if __name__ == "__main__":
-    with patch.object(sandbox, "crop_faces", _crop_faces):
-        sandbox.main()
+    with patch.object(child, "crop_faces", _crop_faces):
+        child.main()

@@ -17,7 +17,8 @@ from detection import sandbox
 from detection.errors import ImageError, ImageErrorCode
 from detection.image import Image as Result
 from detection.image import crop_faces, make_detector
-from detection.sandbox import Bounds, UnforeseenError, crop_each_apart
+from detection.messages import Bounds
+from detection.sandbox import UnforeseenError, crop_each_apart
 from detection.settings import CutSettings, DetectionSettings
 from tests.detection import poison
 from tests.detection.apart import CUT, DETECTION, crop_apart
@@ -237,12 +238,13 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(ending: bytes, tmp_pat
     script = (
         "import pathlib, sys, time\n"
         "from detection import sandbox\n"
+        "from detection.messages import Bounds\n"
         "from detection.settings import CutSettings, DetectionSettings\n"
         f"sandbox.COMMAND = (sys.executable, '-m', {poison.__name__!r})\n"
         f"data = pathlib.Path({str(tmp_path / 'image.jpg')!r}).read_bytes()\n"
         "print('begun', flush=True)\n"
         "list(sandbox.crop_each_apart("
-        "[(0, data)], DetectionSettings(), CutSettings(), sandbox.Bounds(10**8, 5, 1024)))\n"
+        "[(0, data)], DetectionSettings(), CutSettings(), Bounds(10**8, 5, 1024)))\n"
         "print('done', flush=True)\n"
         "time.sleep(60)\n"
     )

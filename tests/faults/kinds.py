@@ -25,7 +25,7 @@ _DOWN_SECONDS = (0.5, 4.0)
 _FULL_SECONDS = 8.0
 _JUMP_SECONDS = 10.0
 _JUMPS = ("+600", "-600")  # S3 refuses signatures that are off by 15 minutes
-_FLOW_RUN, _CHILD = "prefect.engine", "detection.sandbox"
+_FLOW_RUN, _CHILD = "prefect.engine", "detection.child"
 _WAITING_FAULTS = 3  # of the proxy
 
 

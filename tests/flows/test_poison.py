@@ -56,6 +56,6 @@ def test_poison_is_told_of_its_image_alone(tmp_path: Path, monkeypatch: pytest.M
 
     # the same images where nothing is poison any more: the file was never at fault
     sandbox.end_idle()
-    monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-m", "detection.sandbox"))
+    monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-m", "detection.child"))
     again = retry_failed(output)
     assert (again.cropped, again.failed) == (19, 0)

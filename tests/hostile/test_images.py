@@ -11,7 +11,7 @@ import pytest
 from detection import sandbox
 from detection.errors import ImageError, ImageErrorCode
 from detection.image import Image
-from detection.sandbox import Bounds
+from detection.messages import Bounds
 from tests.detection.apart import crop_apart
 from tests.hostile.images import IMAGES, MAX_PIXELS
 from tests.pictures import astronaut_jpeg

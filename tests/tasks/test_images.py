@@ -13,7 +13,6 @@ import pytest
 from storage.members import Entry
 from tasks.images import ImagePool
 
-
 Done = TypeVar("Done")
 
 
