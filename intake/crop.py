@@ -97,13 +97,16 @@ def crop_here(archive: str, output: str, settings: CropSettings) -> Summary:
     Raises:
         What the flow raises.
     """
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.context import SettingsContext, get_settings_context
 
     from flows.crop_archive import crop_archive
 
     # nobody looks for the heartbeats of a run outside of a work pool, and the thread that sends
-    # them ends only at a whole second
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+    # them ends only at a whole second; Prefect's temporary_settings would read them all again
+    context = get_settings_context()
+    flows = context.settings.flows.model_copy(update={"heartbeat_frequency": None})
+    without = context.settings.model_copy(update={"flows": flows})
+    with SettingsContext(profile=context.profile, settings=without):
         return crop_archive(archive, output, settings)
 
 

@@ -417,11 +417,14 @@ class Output:
                 self._fs.put_file(str(file), self._path(name))
             return
         for file in files.values():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        places = {name: Path(self._path(name)) for name in files}
-        for parent in {place.parent for place in places.values()}:
-            parent.mkdir(parents=True, exist_ok=True)
+            opened = os.open(file, os.O_RDWR)  # Windows syncs no file that is open to read alone
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
+        places = {name: self._path(name) for name in files}
+        for parent in {place.rpartition("/")[0] for place in places.values()}:
+            Path(parent).mkdir(parents=True, exist_ok=True)
         for name, file in files.items():
             file.replace(places[name])
 

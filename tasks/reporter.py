@@ -27,7 +27,7 @@ class Reporter:
     Args:
         progress: what is counted.
         subject: what is being worked on, as Markdown for people.
-        also: what else to call with each report.
+        also: what else to call with each report but the last.
     """
 
     def __init__(
@@ -64,8 +64,8 @@ class Reporter:
                 self._log.warning("The Prefect server did not answer (%s).", error)
 
     def finish(self) -> None:
-        """Reports the end."""
-        self._update(self._tell())
+        """Reports the end, but to those that are told what came of it."""
+        self._show(self._tell())
 
     def _tell(self) -> Snapshot:
         snapshot = self._progress.snapshot()
@@ -74,9 +74,12 @@ class Reporter:
             listener(snapshot)
         return snapshot
 
-    def _update(self, snapshot: Snapshot) -> None:
-        self._shown = True
+    def _show(self, snapshot: Snapshot) -> None:
         self._bar.show(100 * snapshot.share)
         self._table.show(json.dumps(to_rows(snapshot)))
+
+    def _update(self, snapshot: Snapshot) -> None:
+        self._shown = True
+        self._show(snapshot)
         for update in self._also:
             update(snapshot)
