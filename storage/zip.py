@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib
 
 from storage.ahead import read_ahead
 from storage.errors import (
@@ -431,7 +432,7 @@ def _content(view: memoryview, rows: Columns, row: int) -> bytes | memoryview:
         raise MemberError(
             MemberErrorCode.SIZE_MISMATCH, f"it has {relation} the {size} bytes it declares"
         )
-    if zlib.crc32(data) != rows.crc[row]:
+    if isal_zlib.crc32(data) != rows.crc[row]:
         raise MemberError(
             MemberErrorCode.CRC_MISMATCH, "its content does not match its checksum: it is damaged"
         )

@@ -43,7 +43,9 @@ class RunArtifact:
         """
         client = get_client(sync_client=True)
         run = UUID(flow_run.get_id())
-        known = self._id or self._of_an_earlier_attempt(client, run)
+        known = self._id
+        if known is None and flow_run.get_run_count() > 1:
+            known = self._of_an_earlier_attempt(client, run)
         if known is None:
             made = ArtifactCreate(
                 key=self._key,

@@ -8,6 +8,7 @@ from functools import cached_property
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 from prefect.variables import Variable
 
@@ -79,8 +80,10 @@ class Dashboard:
 
     @cached_property
     def _own(self) -> str:
-        run = UUID(flow_run.get_id())
-        return worker_of(get_client(sync_client=True).read_flow_run(run))
+        context = FlowRunContext.get()
+        assert context is not None
+        assert context.flow_run is not None
+        return worker_of(context.flow_run)
 
     @cached_property
     def _address(self) -> str:
