@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import IO, Any
 
 from detection.geometry import Square
@@ -61,10 +61,28 @@ def _read(pipe: IO[bytes], size: int) -> bytes:
 
 def to_reply(image: Image) -> tuple[dict[str, Any], bytes]:
     """An image as what JSON takes, and the bytes of its crops."""
-    crops = [{**asdict(crop), "data": len(crop.data)} for crop in image.crops]
-    return {**asdict(replace(image, crops=[])), "crops": crops}, b"".join(
-        crop.data for crop in image.crops
-    )
+    # by hand, as `dataclasses.asdict` copies all that is in them, and takes twenty times as long
+    crops = [
+        {
+            "rank": crop.rank,
+            "box": crop.box,
+            "score": crop.score,
+            "landmarks": crop.landmarks,
+            "square": crop.square,
+            "sharpness": crop.sharpness,
+            "data": len(crop.data),
+        }
+        for crop in image.crops
+    ]
+    reply = {
+        "width": image.width,
+        "height": image.height,
+        "crops": crops,
+        "decode_ms": image.decode_ms,
+        "detect_ms": image.detect_ms,
+        "crop_ms": image.crop_ms,
+    }
+    return reply, b"".join(crop.data for crop in image.crops)
 
 
 def from_reply(reply: dict[str, Any], blob: bytes) -> Image:
