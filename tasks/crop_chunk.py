@@ -84,22 +84,22 @@ def _crop(
 ) -> tuple[list[CroppedMember], dict[str, bytes]]:
     """The members of a chunk, or some of them by their index, and the files of their crops."""
     batch.progress.begin(chunk.number)
+    entries = batch.archive.read(chunk, last_try=last_attempt())
 
-    def until_stopped(entries: Iterable[Entry]) -> Iterator[Entry]:
+    def wanted() -> Iterator[Entry]:
         for entry in entries:
             if batch.stop.is_set():
                 raise StoppedError(f"Chunk {chunk.number} was given up.")
-            yield entry
+            if only is None or entry.index in only:
+                yield entry
 
-    def work(entries: Iterable[Entry]) -> Iterator[CroppedMember]:
-        for member in crop_members(until_stopped(entries), chunk, batch.settings):
+    def work(taken: Iterable[Entry]) -> Iterator[CroppedMember]:
+        for member in crop_members(taken, chunk, batch.settings):
             batch.show(member.crops)
             batch.progress.add(chunk.number, member.row)
             yield member
 
-    entries = batch.archive.read(chunk, last_try=last_attempt())
-    wanted = (entry for entry in entries if only is None or entry.index in only)
-    members = sorted(images.map(work, wanted), key=lambda member: member.row.member)
+    members = sorted(images.map(work, wanted()), key=lambda member: member.row.member)
     packed = batch.settings.output.layout == "shards"
     crops = dict(chain.from_iterable(_files(member, packed) for member in members))
     if crops and packed:

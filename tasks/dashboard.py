@@ -78,7 +78,7 @@ class Dashboard:
     def _workers(self) -> dict[str, int]:
         return self._batch.progress.by_worker(self._own or "this run")
 
-    @cached_property
+    @property
     def _own(self) -> str:
         context = FlowRunContext.get()
         assert context is not None
