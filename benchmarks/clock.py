@@ -8,8 +8,9 @@ from time import thread_time
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detector import Detector, Faces
-from detection.image import Image, crop_faces
+from detection.detectors.base import Detector, Faces
+from detection.image import crop_faces
+from detection.result import Image
 from detection.settings import CutSettings, DetectionSettings
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from detection.crop import encode
-from storage.names import looks_like_image
+from storage.output.names import looks_like_image
 
 LABELS = "faces.csv"
 
@@ -68,7 +68,7 @@ def read_labels(folder: Path) -> dict[str, Boxes] | None:
 
 
 def pack(photos: Sequence[Path], archive: Path, members: int) -> None:
-    """Stores `members` photos in a ZIP; they are repeated under other names where they run out."""
+    """Store `members` photos in a ZIP; they are repeated under other names where they run out."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as file:
         for member in range(members):
             repeat, which = divmod(member, len(photos))

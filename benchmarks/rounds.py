@@ -1,31 +1,54 @@
-"""Photos looked at by several sides in turn, round by round, so that all of them fare alike."""
+"""Sides that take turns, so that whatever else the machine does slows them alike; their time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
+from infra.servers.process import sandboxes_cpu_seconds
 
-class Side(Protocol):
-    """What is measured, and keeps its own figures of each round."""
-
-    def begin(self) -> None:
-        """A round begins."""
-
-    def look_at(self, data: bytes) -> None:
-        """The next photo of the round."""
+T = TypeVar("T")
 
 
-def look_in_turn(sides: Sequence[Side], contents: Sequence[bytes], rounds: int) -> None:
-    """Shows every side every photo once a round, photo by photo."""
-    numbers = range(rounds)
-    for number in track(numbers, "Rounds", console=Console(stderr=True), transient=True):
-        for side in sides:
-            side.begin()
-        for photo, data in enumerate(contents):
-            turn = (number + photo) % len(sides)
-            for side in [*sides[turn:], *sides[:turn]]:  # nobody always finds it in the cache
-                side.look_at(data)
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Seconds of the wall, and of CPU: this process, its children that ended, and the sandboxes."""
+
+    wall: float
+    cpu: float
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.wall - other.wall, self.cpu - other.cpu)
+
+
+def now() -> Spent:
+    """What was spent up to now; of interest is the difference of two."""
+    used = os.times()
+    own = used.user + used.system + used.children_user + used.children_system
+    return Spent(time.perf_counter(), own + sandboxes_cpu_seconds())
+
+
+def timed(work: Callable[[], T]) -> tuple[T, Spent]:
+    """The result of some work, and what it took."""
+    before = now()
+    result = work()
+    return result, now() - before
+
+
+def turns(sides: Sequence[T], count: int) -> Iterator[tuple[int, T]]:
+    """Every side `count` times, in turn, with a progress bar; each turn begins with the next side.
+
+    Yields:
+        The number of the turn, from 0, and the side.
+    """
+    console = Console(stderr=True)
+    for turn in track(range(count), "Rounds", console=console, transient=True):
+        first = turn % len(sides)
+        for side in [*sides[first:], *sides[:first]]:
+            yield turn, side

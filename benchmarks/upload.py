@@ -16,19 +16,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from rich.console import Console
-from rich.table import Table
-
-from benchmarks.process import cpu_seconds, memory
-from benchmarks.server import prefect_server, register
-from intake.crops_zip import stream_zip
+from benchmarks.report import Column, Report
+from benchmarks.rounds import turns
+from benchmarks.server import register
+from infra.servers.prefect import prefect_server
+from infra.servers.process import cpu_seconds, end, memory
+from intake.http.crops_zip import stream_zip
 
 MIB = 1 << 20
 _MEMBER = 4 * MIB
@@ -38,20 +40,18 @@ _BOUNDARY = "benchmark"
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One way to get the archive there.
+    """One way to get the archive there, in one round.
 
     Attributes:
-        seconds: wall time.
-        mib_per_second: of the archive.
-        cpu_seconds: of the service; None for `cp`.
+        cpu: seconds of the service; None for `cp`.
         peak_mib: memory of the service at its peak, above what it had before; None for `cp`.
     """
 
-    way: str
-    seconds: float
-    mib_per_second: float
-    cpu_seconds: float | None
-    peak_mib: float | None
+    way: Annotated[str, Column("")]
+    seconds: Annotated[float, Column("seconds", ".1f")]
+    mib_per_second: Annotated[float, Column("MiB/s", ".0f")]
+    cpu: Annotated[float | None, Column("CPU s", ".1f")] = None
+    peak_mib: Annotated[float | None, Column("MiB above before", ".1f")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,56 +61,27 @@ class Reading:
     Attributes:
         asked: requests that were due.
         failed: those that got no 200.
-        per_second: answers a second, as they came.
+        per_second: answers, as they came.
         p50_ms, p99_ms, worst_ms: from when a request was due to its answer.
         cpu_ms: CPU of the service a request.
     """
 
-    asked: int
-    failed: int
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    worst_ms: float
-    cpu_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What was measured."""
-
-    gib: float
-    transfers: list[Transfer]
-    reading: Reading
-
-    def show(self, console: Console) -> None:
-        """Prints it for people."""
-        table = Table(f"{self.gib:g} GiB", "seconds", "MiB/s", "CPU s", "MiB above before")
-        for one in self.transfers:
-            table.add_row(
-                one.way,
-                f"{one.seconds:.1f}",
-                f"{one.mib_per_second:.0f}",
-                "" if one.cpu_seconds is None else f"{one.cpu_seconds:.1f}",
-                "" if one.peak_mib is None else f"{one.peak_mib:.1f}",
-            )
-        console.print(table)
-        seen = self.reading
-        console.print(
-            f"{seen.asked:,} readers, {seen.per_second:.0f} a second: p50 {seen.p50_ms:.1f} ms, "
-            f"p99 {seen.p99_ms:.1f} ms, worst {seen.worst_ms:.0f} ms, {seen.failed} failed, "
-            f"{seen.cpu_ms:.2f} ms CPU each"
-        )
+    asked: Annotated[int, Column("readers", ",")]
+    per_second: Annotated[float, Column("a second", ".0f")]
+    p50_ms: Annotated[float, Column("p50 ms", ".1f")]
+    p99_ms: Annotated[float, Column("p99 ms", ".1f")]
+    worst_ms: Annotated[float, Column("worst ms", ".0f")]
+    failed: Annotated[int, Column("failed", "d")]
+    cpu_ms: Annotated[float, Column("CPU ms each", ".2f")]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gib", type=float, default=5.0, help="size of the archive (default 5)")
-    parser.add_argument("--rounds", type=int, default=2, help="of the transfers (default 2)")
     parser.add_argument("--readers", type=int, default=200, help="a second (default 200)")
     parser.add_argument("--seconds", type=float, default=30, help="of reading (default 30)")
 
 
-def run(options: argparse.Namespace) -> Result:
+def run(options: argparse.Namespace) -> Report:
     with TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name, prefect_server():
         folder = Path(name)
         register()
@@ -118,19 +89,20 @@ def run(options: argparse.Namespace) -> Result:
         write_archive(archive, int(options.gib * (1 << 30)))
         with _service(folder) as (pid, url):
             upload(url, archive, as_form=False)  # what is imported by a first one is not its cost
-            transfers = []
-            for _ in range(options.rounds):
-                transfers.append(_copied(archive))
-                for way, as_form in (("raw body", False), ("form", True)):
-                    send = lambda form=as_form: upload(url, archive, as_form=form)  # noqa: E731
-                    transfers.append(_uploaded(way, pid, archive, send))
+            ways = {
+                "cp": partial(_copied, archive),
+                "raw body": partial(_uploaded, "raw body", pid, url, archive),
+                "form": partial(_uploaded, "form", pid, url, archive),
+            }
+            transfers = [ways[way]() for _, way in turns([*ways], options.rounds)]
             batch = upload(url, archive, as_form=False)
             reading = _read(pid, url, batch, options.readers, options.seconds)
-    return Result(options.gib, transfers, reading)
+    about = f"{options.gib:g} GiB, {options.rounds} rounds in turn."
+    return Report(about, {"transfers": transfers, "reading": [reading]})
 
 
 def write_archive(path: Path, size: int) -> None:
-    """Writes a ZIP of about so many bytes, of stored members that do not compress."""
+    """Write a ZIP of about so many bytes, of stored members that do not compress."""
     block = os.urandom(_MEMBER)
     with path.open("wb") as file:
         members = max(1, size // _MEMBER)
@@ -142,29 +114,26 @@ def write_archive(path: Path, size: int) -> None:
 def _service(folder: Path) -> Iterator[tuple[int, str]]:
     """A service with its store in a folder: its process id and address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "intake.cli", "serve", "--port", "0"],
+        [sys.executable, "-m", "facecrop", "serve", "--port", "0"],
         env={
             **os.environ,
             "FACECROP_HTTP_STORE": str(folder / "store"),
             "FACECROP_HTTP_RATE": "100000",
         },
         stdout=subprocess.PIPE,
-        text=True,
     )
-    assert process.stdout is not None
     try:
-        url = process.stdout.readline().strip().rpartition(" ")[2]
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip().rpartition(" ")[2]
         if not url:
             raise RuntimeError("the service did not start")
         yield process.pid, url
     finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()
+        end(process)
 
 
 def upload(url: str, archive: Path, *, as_form: bool) -> str:
-    """Uploads a file and gives its batch."""
+    """Upload a file and give its batch."""
     before = after = b""
     kind = "application/zip"
     if as_form:
@@ -201,14 +170,14 @@ def _copied(archive: Path) -> Transfer:
     seconds = time.monotonic() - began
     size = archive.stat().st_size
     target.unlink()
-    return Transfer("cp", seconds, size / MIB / seconds, None, None)
+    return Transfer("cp", seconds, size / MIB / seconds)
 
 
-def _uploaded(way: str, pid: int, archive: Path, send: Callable[[], str]) -> Transfer:
+def _uploaded(way: str, pid: int, url: str, archive: Path) -> Transfer:
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from here
     before, cpu = memory(pid, "VmRSS"), cpu_seconds(pid) or 0.0
     began = time.monotonic()
-    send()
+    upload(url, archive, as_form=way == "form")
     seconds = time.monotonic() - began
     used = (cpu_seconds(pid) or 0.0) - cpu
     peak = (memory(pid, "VmHWM") - before) / MIB

@@ -16,8 +16,6 @@ _SILENCE = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
 START = timedelta(minutes=10)
 """In which a run that was taken has to start: its container's image may have to be pulled first."""
 
-ANY_RUN = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-
 _ELSEWHERE = {
     "prefect.flow-run.Completed",
     "prefect.flow-run.Failed",
@@ -32,7 +30,7 @@ _ELSEWHERE = {
 
 
 def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
-    """Marks a run Crashed that was at work and is not heard of any more.
+    """Mark a run Crashed that was at work and is not heard of any more.
 
     Args:
         deployments: whose runs send heartbeats: those in our work pools, and no others.
@@ -40,15 +38,11 @@ def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
     return AutomationCore(
         name="facecrop: a silent run has crashed",
         description="Marks a run Crashed when its heartbeat stops: its process or machine died.",
-        trigger=EventTrigger(
-            match=ANY_RUN,
-            match_related=of_deployments(deployments),
+        trigger=of_runs(
+            deployments,
+            {*_ELSEWHERE, "prefect.flow-run.heartbeat"},
+            missing_for=_SILENCE,
             after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
-            expect={*_ELSEWHERE, "prefect.flow-run.heartbeat"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=_SILENCE,
         ),
         actions=[
             ChangeFlowRunState(
@@ -60,19 +54,15 @@ def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
 
 
 def stuck_run(deployments: Iterable[UUID]) -> AutomationCore:
-    """Marks a run Crashed that a worker took and never started."""
+    """Mark a run Crashed that a worker took and never started."""
     return AutomationCore(
         name="facecrop: a run that does not start has crashed",
         description="Marks a run Crashed that was taken and not started: its worker died.",
-        trigger=EventTrigger(
-            match=ANY_RUN,
-            match_related=of_deployments(deployments),
+        trigger=of_runs(
+            deployments,
+            {*_ELSEWHERE, "prefect.flow-run.Running"},
+            missing_for=START,
             after={"prefect.flow-run.Pending"},
-            expect={*_ELSEWHERE, "prefect.flow-run.Running"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=START,
         ),
         actions=[
             ChangeFlowRunState(
@@ -92,14 +82,7 @@ def crashed_batch(deployments: Iterable[UUID]) -> AutomationCore:
     return AutomationCore(
         name="facecrop: a crashed batch is resumed",
         description="Schedules a batch again whose process or machine died: it goes on from there.",
-        trigger=EventTrigger(
-            match=ANY_RUN,
-            match_related=of_deployments(deployments),
-            expect={"prefect.flow-run.Crashed"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
+        trigger=of_runs(deployments, {"prefect.flow-run.Crashed"}),
         actions=[
             ChangeFlowRunState(
                 state=StateType.SCHEDULED,
@@ -110,18 +93,31 @@ def crashed_batch(deployments: Iterable[UUID]) -> AutomationCore:
     )
 
 
-def of_deployments(deployments: Iterable[UUID]) -> ResourceSpecification:
-    """Runs of these deployments: heartbeats name a run's deployment by its id, and no work pool."""
-    return ResourceSpecification(
-        {
-            "prefect.resource.role": "deployment",
-            "prefect.resource.id": [f"prefect.deployment.{number}" for number in deployments],
-        }
+def of_runs(
+    deployments: Iterable[UUID],
+    events: set[str],
+    missing_for: timedelta = timedelta(0),
+    after: Iterable[str] = (),
+) -> EventTrigger:
+    """Any of these events of a run of these deployments; or the lack of them all `after` others."""
+    # heartbeats name a run's deployment by its id, and no work pool
+    runs = [f"prefect.deployment.{number}" for number in deployments]
+    return EventTrigger(
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification(
+            {"prefect.resource.role": "deployment", "prefect.resource.id": runs}
+        ),
+        after=set(after),
+        expect=events,
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive if missing_for else Posture.Reactive,
+        threshold=1,
+        within=missing_for,
     )
 
 
 def apply_automation(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Makes an automation, or brings it up to date; switched off, it stays off."""
+    """Make an automation, or bring it up to date; switched off, it stays off."""
     there = client.read_automations_by_name(automation.name)
     if there:
         kept = automation.model_copy(update={"enabled": there[0].enabled})

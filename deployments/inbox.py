@@ -47,7 +47,7 @@ def inbox_deployments(client: SyncPrefectClient, kinds: Iterable[str]) -> list[D
 def apply_inbox(
     client: SyncPrefectClient, kinds: Iterable[str], before: Iterable[DeploymentResponse]
 ) -> None:
-    """Gives the inbox's deployments back what an operator had set, and a schedule to the new ones.
+    """Give the inbox's deployments back what an operator had set, and a schedule to the new ones.
 
     Args:
         client: of the server.
@@ -64,12 +64,12 @@ def apply_inbox(
 
 
 def arrived(client: SyncPrefectClient) -> AutomationCore:
-    """Starts `watch-inbox/process` when an archive has arrived, and has then lain still."""
+    """Start `watch-inbox/process` when an archive has arrived, and has then lain still."""
     deployment = client.read_deployment_by_name(f"{watch_inbox.name}/process")
     still = timedelta(seconds=deployment.parameters["settle_seconds"])
     return AutomationCore(
         name="facecrop: an archive has arrived",
-        description=f"Looks into the inbox after an event {ARRIVED}.",
+        description=f"Scans the inbox after an event {ARRIVED}.",
         trigger=EventTrigger(expect={ARRIVED}, posture=Posture.Reactive, threshold=1),
         actions=[RunDeployment(deployment_id=deployment.id, schedule_after=still + _MARGIN)],
     )

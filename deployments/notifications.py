@@ -1,4 +1,4 @@
-"""The webhook that is told of ended batches: its address and secret, and what sets it off."""
+"""The webhook that is notified of ended batches: its address and secret, and what sets it off."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from uuid import UUID
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.actions import RunDeployment
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore
 from pydantic import SecretStr
 
-from deployments.automations import ANY_RUN, of_deployments
+from deployments.automations import of_runs
 from flows.notify import notify
 from tasks.notify import SECRET_BLOCK, URL_BLOCK
 
@@ -27,7 +27,7 @@ class NoSecretError(Exception):
 
 
 def save_webhook() -> bool:
-    """Saves address and secret where the environment has them; returns whether it has.
+    """Save address and secret where the environment has them; return whether it has.
 
     Raises:
         NoSecretError: there is an address without a secret.
@@ -46,7 +46,7 @@ def save_webhook() -> bool:
 
 
 def ended_batch(client: SyncPrefectClient, batches: Iterable[UUID], kind: str) -> AutomationCore:
-    """Starts `notify` when a batch is done or has failed.
+    """Start `notify` when a batch is done or has failed.
 
     Args:
         client: of the server.
@@ -58,13 +58,8 @@ def ended_batch(client: SyncPrefectClient, batches: Iterable[UUID], kind: str) -
     return AutomationCore(
         name="facecrop: tell of an ended batch",
         description="Sends a signed webhook when a batch is done, has failed or was cancelled.",
-        trigger=EventTrigger(
-            match=ANY_RUN,
-            match_related=of_deployments(batches),
-            expect={f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled")},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
+        trigger=of_runs(
+            batches, {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled")}
         ),
         actions=[RunDeployment(deployment_id=deployment.id, parameters={"batch": batch})],
     )

@@ -15,7 +15,7 @@ from prefect.workers.base import BaseWorker
 
 from deployments.secrets import references
 from deployments.worker import FacecropWorker
-from tasks.priority import queue_name
+from tasks.lifecycle.priority import queue_name
 
 PREFIX = "facecrop-"
 PRIORITIES = range(1, 11)  # 1 is first, as it is in Prefect's work queues
@@ -24,8 +24,10 @@ PRIORITIES = range(1, 11)  # 1 is first, as it is in Prefect's work queues
 _RUN_ENVIRONMENT = {
     # Silence for three of these and the automation marks the run Crashed. 30 is the least allowed.
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # A container that is being stopped gives its run back instead of failing it.
+    # A container that is being stopped reschedules its run instead of failing it.
     "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+    # `python -m prefect.engine` would take modules from where its worker was started.
+    "PYTHONSAFEPATH": "1",
     # What the server answers while its database is being restarted.
     "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
 }
@@ -65,7 +67,7 @@ def worker_types() -> dict[str, type[BaseWorker[Any, Any, Any]]]:
 def apply_pool(
     client: SyncPrefectClient, name: str, worker: type[BaseWorker[Any, Any, Any]]
 ) -> None:
-    """Makes a pool, or brings it up to date; its limits and its pause stay as they are."""
+    """Make a pool, or bring it up to date; its limits and its pause stay as they are."""
     template = job_template(worker)
     try:
         client.read_work_pool(PREFIX + name)

@@ -19,7 +19,7 @@ _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def save_keys() -> list[str]:
-    """Saves the keys that this process's environment has; gives the names of their blocks."""
+    """Save the keys that this process's environment has; give the names of their blocks."""
     blocks = _blocks()
     for key, block in blocks.items():
         Secret(value=SecretStr(os.environ[key])).save(block, overwrite=True)

@@ -1,8 +1,8 @@
-"""A process worker that gives its runs back when it is stopped.
+"""A process worker that reschedules its runs when it is stopped.
 
 Prefect's own, told to stop, kills the processes of its runs and leaves these `Running`: a batch
 would wait until the silence is noticed. This one schedules them again, so that the next worker
-takes them within seconds; what they had in hand is done again, which chunks allow anywhere.
+takes them within seconds; what was in flight is done again, which chunks allow anywhere.
 
 `prefect worker start --pool facecrop-process` finds it by the pool's type, through the entry point
 `prefect.collections`.
@@ -32,20 +32,35 @@ from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
 from prefect.settings import PREFECT_WORKER_ENABLE_CANCELLATION, temporary_settings
 from prefect.states import AwaitingRetry, Cancelled
+from prefect.utilities.processutils import command_to_string
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.automations import START
 
-_GIVE_BACK_SECONDS = 20  # of a container's grace time, should the server not answer at once
+_RESCHEDULE_SECONDS = 20  # of a container's grace time, should the server not answer at once
 _UNSTARTED = START + timedelta(minutes=1)  # the automation is first
+
+
+class FacecropJob(ProcessJobConfiguration):
+    """A run as a process of its own, without the one that Prefect puts before it.
+
+    That one looks for the flow's code, which is installed here, and takes seconds to start.
+    """
+
+    def prepare_for_flow_run(self, *given: Any, **named: Any) -> None:
+        """Complete the configuration for a run."""
+        if self.command is None:
+            self.command = command_to_string([sys.executable, "-P", "-m", "prefect.engine"])
+        super().prepare_for_flow_run(*given, **named)
 
 
 class FacecropWorker(ProcessWorker):
     """Runs each flow run in a process of its own, as Prefect's process worker does."""
 
     type = "facecrop-process"
+    job_configuration = FacecropJob
     _display_name = "Facecrop process"
-    _description = "Runs flow runs as processes, and gives them back when it is stopped."
+    _description = "Runs flow runs as processes, and reschedules them when it is stopped."
 
     async def __aenter__(self) -> Self:
         # Prefect's own sends itself a SIGINT, which a script's `&` has a process ignore.
@@ -55,12 +70,12 @@ class FacecropWorker(ProcessWorker):
         return self
 
     async def sync_with_backend(self) -> None:
-        """Syncs as Prefect's worker does, and looks for runs that nobody works on."""
+        """Sync as Prefect's worker does, and find runs that nobody works on."""
         # Without it a run that is cancelled while its process starts stays Cancelling: whoever
         # watches a run for that begins with its process.
         with temporary_settings({PREFECT_WORKER_ENABLE_CANCELLATION: True}):
             await super().sync_with_backend()
-        await self._give_back_unstarted()
+        await self._reschedule_unstarted()
 
     async def run(
         self,
@@ -68,12 +83,12 @@ class FacecropWorker(ProcessWorker):
         configuration: ProcessJobConfiguration,
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
-        """Runs a flow run to its end, or until the worker is stopped."""
+        """Run a flow run to its end, or until the worker is stopped."""
         try:
             return await super().run(flow_run, configuration, task_status)
         except anyio.get_cancelled_exc_class():  # the process has been killed by now
-            with anyio.move_on_after(_GIVE_BACK_SECONDS, shield=True):
-                await self._give_back(flow_run)
+            with anyio.move_on_after(_RESCHEDULE_SECONDS, shield=True):
+                await self._reschedule(flow_run)
             raise
 
     async def _submit_scheduled_flow_runs(
@@ -97,11 +112,11 @@ class FacecropWorker(ProcessWorker):
         with suppress(Pause):
             await super()._propose_submitting_state(flow_run)
 
-    async def _give_back_unstarted(self) -> None:
+    async def _reschedule_unstarted(self) -> None:
         """Schedules runs of this pool again that a worker took and never started.
 
         The automation for these waits for an event, which may be lost with the server that wrote
-        the state, and then nobody else would look.
+        the state, and then nobody else would.
         """
         if self._work_pool is None:
             return
@@ -118,7 +133,7 @@ class FacecropWorker(ProcessWorker):
                 await self.client.set_flow_run_state(run.id, after, force=True)
                 self._logger.warning("%s was taken and never started. It is due again.", run.name)
 
-    async def _give_back(self, flow_run: FlowRun) -> None:
+    async def _reschedule(self, flow_run: FlowRun) -> None:
         logger = self.get_flow_run_logger(flow_run)
         try:
             state = (await self.client.read_flow_run(flow_run.id)).state
@@ -129,7 +144,7 @@ class FacecropWorker(ProcessWorker):
             after: State[Any] = next_state(message=message)
             await self.client.set_flow_run_state(flow_run.id, after, force=True)
         except httpx.HTTPError as error:  # then its silence will be noticed
-            logger.warning("%s could not be given back: %s", flow_run.name, error)
+            logger.warning("%s could not be rescheduled: %s", flow_run.name, error)
         else:
             logger.info("%s The run is %s.", message, after.name)
 

@@ -1,4 +1,4 @@
-"""Many crops in one picture, and small ones of single crops, for people to look at."""
+"""Many crops in one picture, and small ones of single crops."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import cast
 import cv2
 import numpy as np
 
+from detection.codecs.decode import Source
 from detection.crop import Pixels, encode
-from detection.decode import Source
 from detection.errors import ImageError
-from detection.settings import MOST_CROP_SIDE
+from detection.options import MOST_CROP_SIDE
 
 _GROUND = (44, 39, 36)  # BGR: a dark grey, for light pages as for dark ones
 _GAP = 4  # pixels between cells and around them

@@ -10,8 +10,9 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from detection.codecs.embed import with_profile
 from detection.geometry import Square
-from detection.settings import ImageFormat
+from detection.options import ImageFormat
 
 Pixels = NDArray[np.uint8]
 
@@ -60,8 +61,22 @@ def _shrink(part: Pixels, size: int) -> Pixels:
     return cast(Pixels, cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA))
 
 
-def encode(pixels: Pixels, image_format: ImageFormat, quality: int) -> bytes:
-    """A (h, w, 3) uint8 BGR image as a file. `quality` 1-100 is for JPEG and WebP."""
+def encode(
+    pixels: Pixels, image_format: ImageFormat, quality: int, profile: bytes | None = None
+) -> bytes:
+    """An image as a file.
+
+    Args:
+        pixels: (h, w, 3) uint8 BGR.
+        image_format: of the file.
+        quality: 1-100, for JPEG and WebP.
+        profile: the ICC profile of the pixels, to be embedded.
+    """
+    data = _encoded(pixels, image_format, quality)
+    return data if profile is None else with_profile(data, image_format, profile)
+
+
+def _encoded(pixels: Pixels, image_format: ImageFormat, quality: int) -> bytes:
     if image_format == "jpg":
         return bytes(
             simplejpeg.encode_jpeg(

@@ -1,16 +1,13 @@
-"""Boxes and rectangles: overlap, suppression, and the square around a face.
+"""Rectangles: the square around a face, and the region that holds some squares.
 
-A box is (x, y, w, h) in pixels, x to the right and y down from the upper left corner. Boxes are
-float32 and may reach past the image's edge; a `Square` is in whole pixels and may, too.
+A box is (x, y, w, h) in pixels, x to the right and y down from the upper left corner. It may reach
+past the image's edge; a `Square` is in whole pixels and may, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 
 class Square(NamedTuple):
@@ -19,6 +16,12 @@ class Square(NamedTuple):
     x: int
     y: int
     side: int
+
+    def outside(self, width: int, height: int) -> float:
+        """Share of its area, 0 to 1, that lies outside an image of so many pixels."""
+        inside_x = max(0, min(self.x + self.side, width) - max(self.x, 0))
+        inside_y = max(0, min(self.y + self.side, height) - max(self.y, 0))
+        return 1 - inside_x * inside_y / self.side**2
 
 
 class Region(NamedTuple):
@@ -30,38 +33,7 @@ class Region(NamedTuple):
     bottom: int
 
 
-def iou(box: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of one box (4,) with each of `boxes` (n, 4), as (n,) float32."""
-    left_top = np.maximum(box[:2], boxes[:, :2])
-    right_bottom = np.minimum(box[:2] + box[2:], boxes[:, :2] + boxes[:, 2:])
-    overlap = np.prod(np.clip(right_bottom - left_top, 0, None), axis=1)
-    union = box[2] * box[3] + boxes[:, 2] * boxes[:, 3] - overlap
-    return np.asarray(overlap / np.maximum(union, np.finfo(np.float32).tiny), dtype=np.float32)
-
-
-def suppress(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], max_overlap: float
-) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression.
-
-    Args:
-        boxes: (n, 4) float32.
-        scores: (n,) float32.
-        max_overlap: a box is dropped when its IoU with a better one that stays is above this.
-
-    Returns:
-        Indexes of the boxes that stay, best score first; equal scores in their given order.
-    """
-    order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while order.size:
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        order = rest[iou(boxes[best], boxes[rest]) <= max_overlap]
-    return np.asarray(kept, dtype=np.intp)
-
-
-def square_around(box: NDArray[np.float32], padding: float) -> Square:
+def square_around(box: Iterable[float], padding: float) -> Square:
     """The square centred on a box (4,), with `padding` times its longer side added on each side."""
     x, y, w, h = (float(value) for value in box)
     side = max(1, round(max(w, h) * (1 + 2 * padding)))

@@ -1,75 +1,28 @@
-"""One image from its bytes to its encoded crops: what a worker does a million times a day."""
+"""One image, from its bytes to its encoded crops."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from time import perf_counter
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from detection.codecs.decode import Source
+from detection.colours import CropColours
 from detection.crop import cut, encode, sharpness
-from detection.decode import Source
-from detection.detector import Detector, Faces
-from detection.geometry import Square, region_around, square_around
-from detection.haar import Haar
-from detection.look import look, lowest_score
-from detection.settings import CutSettings, DetectionSettings
-from detection.yunet import Yunet
-
-Pixels = NDArray[np.uint8]
-
-WHOLE_DECODE_PIXELS = 4_000_000
-"""Up to here one whole decode costs less than a reduced one and, for most faces, a finer one
-after it: see docs/decisions/0005-jpeg-reduction.md."""
-
-cv2.setNumThreads(1)  # the parallelism is one image a thread
+from detection.decoded import Decoded
+from detection.detectors.base import Detector, Faces
+from detection.detectors.haar import Haar
+from detection.detectors.yunet import Yunet
+from detection.errors import ImageError, ImageWarning
+from detection.geometry import region_around, square_around
+from detection.options import MEMORY_MIB, MOST_FACES, Cut, Detection
+from detection.passes import find_faces, first_share, lowest_score
+from detection.result import Crop, Image
+from detection.turns import turned
 
 
-@dataclass(frozen=True, slots=True)
-class Crop:
-    """One face, cut out.
-
-    Attributes:
-        rank: 0 for the largest face of its image.
-        box: x, y, w, h in pixels of the upright full image; may reach past its edge.
-        score: 0 to 1, None from a detector without scores.
-        landmarks: five x, y pairs in the same pixels, ordered as `detector.LANDMARKS`, or None.
-        square: what was cut out, in the same pixels.
-        sharpness: variance of the Laplacian of the crop.
-        data: the encoded crop.
-    """
-
-    rank: int
-    box: tuple[float, float, float, float]
-    score: float | None
-    landmarks: tuple[tuple[float, float], ...] | None
-    square: Square
-    sharpness: float
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What became of one image.
-
-    Attributes:
-        width, height: of the upright full image, in pixels.
-        crops: by rank.
-        decode_ms, detect_ms, crop_ms: wall milliseconds; crop_ms holds a finer decode, cutting and
-            encoding.
-    """
-
-    width: int
-    height: int
-    crops: list[Crop]
-    decode_ms: float
-    detect_ms: float
-    crop_ms: float
-
-
-def make_detector(settings: DetectionSettings) -> Detector:
+def make_detector(settings: Detection) -> Detector:
     """A new detector, for the calling thread alone.
 
     Raises:
@@ -83,43 +36,85 @@ def make_detector(settings: DetectionSettings) -> Detector:
 def crop_faces(
     data: bytes | memoryview,
     detector: Detector,
-    detection: DetectionSettings,
-    crop: CutSettings,
+    detection: Detection,
+    crop: Cut,
     max_pixels: int,
+    memory_mib: int = MEMORY_MIB,
 ) -> Image:
-    """Finds and cuts out the faces of one image file.
+    """Find and cut out the faces of one image file.
+
+    Args:
+        data: the file.
+        detector: of the calling thread.
+        detection, crop: how faces are found and cut out.
+        max_pixels, memory_mib: bounds, as `Source.open` has them.
 
     Raises:
         ImageError: the bytes give no picture.
     """
+    image = _of_page(0, data, detector, detection, crop, max_pixels, memory_mib)
+    if detection.pages == "first" or (image.pages or 1) == 1:
+        return image
+    images, doubts = [image], {*image.warnings}
+    for page in range(1, image.pages or 1):
+        try:
+            images.append(_of_page(page, data, detector, detection, crop, max_pixels, memory_mib))
+        except ImageError:
+            doubts.add(ImageWarning.PAGE_UNREADABLE)
+        else:
+            doubts.update(images[-1].warnings)
+    return _together(images, doubts - {ImageWarning.FIRST_PAGE_OF_N})
+
+
+def _together(images: list[Image], doubts: set[ImageWarning]) -> Image:
+    """The pages of one file as one image, its faces page by page."""
+    crops = [crop for image in images for crop in image.crops][:MOST_FACES]
+    return replace(
+        images[0],
+        crops=[replace(crop, rank=rank) for rank, crop in enumerate(crops)],
+        warnings=sorted(doubts),
+        decode_ms=sum(image.decode_ms for image in images),
+        detect_ms=sum(image.detect_ms for image in images),
+        crop_ms=sum(image.crop_ms for image in images),
+    )
+
+
+def _of_page(
+    page: int,
+    data: bytes | memoryview,
+    detector: Detector,
+    detection: Detection,
+    crop: Cut,
+    max_pixels: int,
+    memory_mib: int,
+) -> Image:
     started = perf_counter()
-    source = Source.open(data, max_pixels)
-    reduction = _first_reduction(source, detection.effort.finest_side)
-    pixels = source.decode(reduction)
+    source = Source.open(data, max_pixels, memory_mib, page)
+    image = Decoded(source)
+    image.at(first_share(source, detection.passes))
     decoded = perf_counter()
-    found = look(pixels, detector, detection)
-    found = found.scaled(source.width / pixels.shape[1], source.height / pixels.shape[0])
-    faces = _select(found, source, detection, crop)
+    found = find_faces(image, detector, detection)
+    if found.may_miss:
+        source.warnings.add(ImageWarning.SMALL_FACES)
+    faces = _select(found.faces, source, detection, crop)
     detected = perf_counter()
-    crops = _cut_all(source, pixels, reduction, faces, crop)
+    crops = _cut_all(image, page, faces, found.quarters, crop)
+    if crops and found.quarters:
+        source.warnings.add(ImageWarning.TURNED)
     done = perf_counter()
     return Image(
         source.width,
         source.height,
         crops,
+        source.pages,
+        sorted(source.warnings),
         decode_ms=(decoded - started) * 1e3,
         detect_ms=(detected - decoded) * 1e3,
         crop_ms=(done - detected) * 1e3,
     )
 
 
-def _first_reduction(source: Source, side: int) -> int:
-    if source.width * source.height <= WHOLE_DECODE_PIXELS:
-        return 1
-    return source.reduction_for(side / max(source.width, source.height))
-
-
-def _select(faces: Faces, source: Source, detection: DetectionSettings, crop: CutSettings) -> Faces:
+def _select(faces: Faces, source: Source, detection: Detection, crop: Cut) -> Faces:
     """The faces that are wanted, largest first; equals from the top, then from the left."""
     x, y, w, h = faces.boxes.T
     inside = (
@@ -131,33 +126,38 @@ def _select(faces: Faces, source: Source, detection: DetectionSettings, crop: Cu
     wanted = np.flatnonzero(inside & (np.minimum(w, h) >= detection.min_face))
     order = np.lexsort((x[wanted], y[wanted], -(w * h)[wanted]))
     ranked = wanted[order]
-    return faces.take(ranked[: crop.max_faces] if crop.max_faces else ranked)
+    return faces.take(ranked[: crop.max_faces or MOST_FACES])
 
 
-def _cut_all(
-    source: Source, pixels: Pixels, reduction: int, faces: Faces, settings: CutSettings
-) -> list[Crop]:
+def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: Cut) -> list[Crop]:
+    source = image.source
     squares = [square_around(box, settings.padding) for box in faces.boxes]
-    scale, origin = pixels.shape[1] / source.width, (0, 0)
-    if squares:
-        needed = source.reduction_for(settings.size / min(square.side for square in squares))
-        if needed < reduction:
-            pixels, origin = source.decode_around(region_around(squares), needed)
-            scale = -(-source.width // needed) / source.width
+    if not squares:
+        return []
+    pixels, origin = image.at(0), (0, 0)
+    scale = pixels.shape[1] / source.width
+    needed = source.reduction_for(settings.size / min(square.side for square in squares))
+    if needed < image.reduction:
+        pixels, origin = source.decode_around(region_around(squares), needed)
+        scale = -(-source.width // needed) / source.width
+    colours = CropColours(source, keep=settings.color == "keep")
     crops = []
     for rank, square in enumerate(squares):
-        image = cut(pixels, square, scale, settings.size, origin)
+        face = colours.of(turned(cut(pixels, square, scale, settings.size, origin), quarters))
         score, points = float(faces.scores[rank]), faces.landmarks[rank]
         x, y, w, h = (float(value) for value in faces.boxes[rank])
         crops.append(
             Crop(
                 rank,
+                page,
+                (source.width, source.height),
                 (x, y, w, h),
                 None if np.isnan(score) else score,
                 None if np.isnan(points).any() else tuple((float(a), float(b)) for a, b in points),
                 square,
-                sharpness(image),
-                encode(image, settings.format, settings.quality),
+                -90 * quarters % 360,
+                sharpness(face),
+                encode(face, settings.format, settings.quality, colours.embedded),
             )
         )
     return crops

@@ -1,49 +1,47 @@
-"""What a person may choose about finding and cutting faces."""
+"""The settings for finding and cutting faces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-ImageFormat = Literal["jpg", "png", "webp"]
-Profile = Literal["fast", "balanced", "thorough"]
+from detection.options import (
+    MOST_CROP_SIDE,
+    MOST_FACES,
+    Color,
+    DetectionPasses,
+    ImageFormat,
+    Method,
+    Pages,
+)
 
-FINER = 1.6
-"""Longest side of a second look over that of the first."""
+Profile = Literal["fast", "balanced", "thorough"]
 
 _LEAST_SIDE = 64
 
-MOST_CROP_SIDE = 2048
-"""Of a crop, in pixels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Effort:
-    """What is done to find a face.
-
-    Attributes:
-        side: longest, in pixels, at which faces are looked for.
-        min_score: lowest, 0 to 1, that YuNet may give a face.
-        second_look: whether what the first look leaves in doubt is looked at again.
-    """
-
-    side: int
-    min_score: float
-    second_look: bool
-
-    @property
-    def finest_side(self) -> int:
-        """Longest side in pixels of any look."""
-        return round(self.side * FINER) if self.second_look else self.side
-
-
-PROFILES: Mapping[Profile, Effort] = {
-    "fast": Effort(384, 0.7, second_look=False),
-    "balanced": Effort(640, 0.7, second_look=False),
-    "thorough": Effort(640, 0.7, second_look=True),
+PROFILES: Mapping[Profile, DetectionPasses] = {
+    "fast": DetectionPasses(side=384, min_score=0.7),
+    "balanced": DetectionPasses(
+        side=640,
+        min_score=0.7,
+        follows=True,
+        finer=(0.5,),
+        turned_side=256,
+        turned_from=0.2,
+        turned_below=0.88,
+    ),
+    "thorough": DetectionPasses(
+        side=640,
+        min_score=0.7,
+        follows=True,
+        finer=(0.5, 1),
+        everywhere=0.5,
+        turned_side=384,
+        turned_below=0.92,
+    ),
 }
 """Points on the edge of recall against time: see docs/decisions/0011-profiles.md."""
 
@@ -53,23 +51,25 @@ class DetectionSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Literal["yunet", "haar"] = Field(
+    method: Method = Field(
         "yunet",
         description="Detector: yunet (a small neural network) or haar (the classic cascade).",
     )
     profile: Profile = Field(
         "balanced",
-        description="How much time a face is worth. fast: looks at 384 pixels; balanced: at 640; "
-        "thorough: at 640, then again, finer, where that leaves doubts, and turned where it finds "
-        "nobody.",
+        description="Recall against time. fast: one detection pass at 384 pixels. balanced: one at "
+        "640, larger for large or long pictures, then one at half of the full size around small "
+        "faces, a coarser one where a face fills the picture, and turned ones where faces look as "
+        "if it lay on its side. thorough: at half of the full size everywhere, then at the full "
+        "size around small or doubtful faces, and turned also where nobody is found.",
     )
     side: int = Field(
         0,
         ge=0,
         le=4096,
-        description="Longest side in pixels, from 64, at which faces are looked for; 0: as the "
+        description="Longest side in pixels, from 64, of the first detection pass; 0: as the "
         "profile has it. Larger finds smaller faces and costs time in proportion to its square. "
-        "Images are never enlarged.",
+        "With it, fast and balanced have just this one pass. Images are never enlarged.",
     )
     min_score: float = Field(
         0.0,
@@ -94,6 +94,10 @@ class DetectionSettings(BaseModel):
         "",
         description="Path of another YuNet ONNX file. Empty: the one that Facecrop installs.",
     )
+    pages: Pages = Field(
+        "first",
+        description="Pages of a TIFF that are searched: the first that is no thumbnail, or all.",
+    )
 
     @field_validator("side")
     @classmethod
@@ -103,22 +107,30 @@ class DetectionSettings(BaseModel):
         return side
 
     @property
-    def effort(self) -> Effort:
-        """What the profile does, with what was chosen besides."""
-        effort = PROFILES[self.profile]
-        return replace(
-            effort,
-            side=self.side or effort.side,
-            min_score=self.min_score or effort.min_score,
+    def passes(self) -> DetectionPasses:
+        """Those of the profile, with what was chosen besides."""
+        passes = PROFILES[self.profile]
+        follows, finer = passes.follows and not self.side, passes.finer
+        if self.method == "haar" or (self.side and self.profile == "balanced"):
             # the cascade gives no scores that could be in doubt
-            second_look=effort.second_look and self.method == "yunet",
+            follows, finer = False, ()
+        return replace(
+            passes,
+            side=self.side or passes.side,
+            min_score=self.min_score or passes.min_score,
+            follows=follows,
+            finer=finer,
+            turned_side=passes.turned_side if self.method == "yunet" else 0,
         )
 
     def spelled_out(self) -> DetectionSettings:
-        """The same, and equal for all settings that do the same: nothing left to the profile."""
-        effort = self.effort
-        profile: Profile = "thorough" if effort.second_look else "balanced"
-        chosen = {"profile": profile, "side": effort.side, "min_score": effort.min_score}
+        """The same settings with nothing left to the profile: equal wherever they do the same."""
+        passes = self.passes
+        profile: Profile = "balanced" if passes.turned_side or self.method == "haar" else "fast"
+        if len(passes.finer) > 1:
+            profile = "thorough"
+        side = 0 if passes.follows else passes.side
+        chosen = {"profile": profile, "side": side, "min_score": passes.min_score}
         return self.model_copy(update=chosen)
 
 
@@ -139,9 +151,15 @@ class CutSettings(BaseModel):
     max_faces: int = Field(
         0,
         ge=0,
-        le=10_000,
+        le=MOST_FACES,
         description="At most this many faces an image, the largest first. 1 keeps the largest, "
         "0 keeps all.",
     )
     format: ImageFormat = Field("jpg", description="File format of the crops.")
     quality: int = Field(90, ge=1, le=100, description="Quality of JPEG and WebP crops, 1 to 100.")
+    color: Color = Field(
+        "srgb",
+        description="Colours of the crops. srgb: converted from the image's profile, where that is "
+        "another; keep: as they are, with the profile embedded. What is grey, CMYK or L*a*b* is "
+        "converted all the same.",
+    )

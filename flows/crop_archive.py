@@ -6,19 +6,20 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from tasks.batch import Batch, plan
-from tasks.crashes import note_progress, refuse_endless_crashes
-from tasks.dashboard import Dashboard
-from tasks.finish import finish
+from pipeline.batch import Batch
+from pipeline.settings import CropSettings
+from pipeline.summary import Summary
+from pipeline.window import crop_chunks
+from tasks.lifecycle.crashes import note_progress, refuse_endless_crashes
+from tasks.lifecycle.outlive import noting_outcome, outlive_server
 from tasks.logs import plain_logs
-from tasks.naming import batch_name
-from tasks.page import code
-from tasks.report import write_report
-from tasks.reporter import Reporter
-from tasks.settings import CropSettings
+from tasks.plan import finish, plan, write_report
+from tasks.reporting.dashboard import Dashboard
+from tasks.reporting.names import batch_name
+from tasks.reporting.page import code
+from tasks.reporting.reporter import Reporter
 from tasks.shards import crop_shards, plan_shards
-from tasks.summary import Summary
-from tasks.window import crop_chunks
+from tasks.window import task_runs
 
 DEFAULTS = CropSettings()
 
@@ -31,14 +32,14 @@ def crop_archive(
     work_pool: str = "",
     priority: Annotated[int, Field(ge=1, le=10)] = 5,
 ) -> Summary:
-    """Finds every face in an archive of photographs and cuts each one out.
+    """Find every face in an archive of photographs and cut each one out.
 
     The output is a folder or prefix with `crops/`, `manifest.parquet` (a row for every member),
     `faces.parquet` and `failed.csv`. Run again with the same archive, output and settings, it
     completes what is missing.
 
     Args:
-        archive: a ZIP, TAR, TAR.GZ or TAR.ZST, a folder of images, or a text file of image URIs;
+        archive: a ZIP, a TAR (compressed or not), a folder of images or a text file of image URIs;
             a path or an s3://, http(s):// or other fsspec URI.
         output: a folder or prefix, as a path or a URI.
         settings: everything that may be chosen.
@@ -54,23 +55,42 @@ def crop_archive(
         CrashedError: its process died again and again and got nothing done; run it again to go on.
     """
     plain_logs()
+    outlive_server()
+    with noting_outcome() as outcome:
+        outcome.summary = _crop(archive, output, settings, work_pool, priority)
+        return outcome.summary
+
+
+def _crop(
+    archive: str, output: str, settings: CropSettings, work_pool: str, priority: int
+) -> Summary:
     crashes = refuse_endless_crashes()
     started = time.monotonic()
     batch = plan(archive, output, settings)
     dashboard = Dashboard(batch)
     outlives = note_progress(crashes, batch.progress)
     reporter = Reporter(batch.progress, code(batch.archive.uri), dashboard.update, outlives)
-    if work_pool and batch.archive.members is not None:
+    # A compressed TAR can only be read in order, so there is nothing to hand out; nor is there in a
+    # batch of one shard, which this run crops itself.
+    held = batch.archive.members
+    if work_pool and held is not None and held > settings.run.shard_members:
         members, chunks = _crop_on(work_pool, priority, batch, reporter)
-    else:  # a compressed TAR can only be read in order, so there is nothing to hand out
-        members, chunks = crop_chunks(batch, batch.archive.chunks(batch.chunk_size), reporter.tick)
-    reporter.finish()
+    else:
+        members, chunks = crop_chunks(
+            batch, batch.archive.chunks(batch.chunk_size), reporter.tick, task_runs(batch)
+        )
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     summary = Summary.of(
-        batch.archive.uri, batch.output.uri, totals, batch.progress.resumed, seconds
+        batch.archive.uri,
+        batch.output.uri,
+        totals,
+        batch.progress.resumed,
+        seconds,
+        batch.archive.notes,
     )
     write_report(batch.output, summary)
+    reporter.finish()
     dashboard.end(summary)
     return summary
 

@@ -5,12 +5,12 @@ from uuid import UUID
 from prefect import flow
 
 from tasks.logs import plain_logs
-from tasks.notify import post, what_came_of
+from tasks.notify import batch_result, post
 
 
 @flow(name="notify", flow_run_name="tell of {batch}")
 def notify(batch: UUID) -> None:
-    """Tells the service at the address of the block `facecrop-webhook-url` what came of a batch.
+    """Post the result of a batch to the address in the block `facecrop-webhook-url`.
 
     Args:
         batch: the id of its flow run.
@@ -20,4 +20,4 @@ def notify(batch: UUID) -> None:
         TransientError: the service did not answer on any attempt.
     """
     plain_logs()
-    post(what_came_of(batch))
+    post(batch_result(batch))

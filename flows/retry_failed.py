@@ -2,28 +2,32 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+import httpx
 from prefect import flow
 
-from storage.members import Chunk
-from tasks.batch import reopen
+from pipeline.settings import LimitSettings, RunSettings
+from pipeline.summary import Summary
+from pipeline.window import crop_chunks
+from storage.archives.members import Chunk
 from tasks.crop_chunk import retry_failed_members
-from tasks.dashboard import show_failures
-from tasks.finish import finish
+from tasks.lifecycle.outlive import outlive_server
 from tasks.logs import plain_logs
-from tasks.page import code
-from tasks.report import write_report
-from tasks.reporter import Reporter
-from tasks.settings import RunSettings
-from tasks.summary import Summary
-from tasks.window import crop_chunks
+from tasks.plan import finish, reopen, write_report
+from tasks.reporting.dashboard import show_failures
+from tasks.reporting.page import code
+from tasks.reporting.reporter import Reporter
+from tasks.window import task_runs
 
 DEFAULTS = RunSettings()
 
 
 @flow(name="retry-failed", flow_run_name="failed images of {output}")
-def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
-    """Drives the failed members of a finished batch again, into the same output.
+def retry_failed(
+    output: str, run: RunSettings = DEFAULTS, limits: LimitSettings | None = None
+) -> Summary:
+    """Retry the failed members of a finished batch, into the same output.
 
     The manifest keeps one row a member, in which `attempts` counts. What no second try mends, such
     as a damaged image, fails again.
@@ -31,6 +35,7 @@ def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
     Args:
         output: of the batch.
         run: how this run is to work; the rest is as the batch was made.
+        limits: those that are given are raised for this run, for members that failed by them.
 
     Raises:
         ArchiveError: the archive is gone, or has changed since.
@@ -38,8 +43,9 @@ def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
         TransientError: storage failed on every attempt; run it again to go on.
     """
     plain_logs()
+    outlive_server()
     started = time.monotonic()
-    batch, failed = reopen(output, run)
+    batch, failed = reopen(output, run, limits)
     reporter = Reporter(batch.progress, f"the failed members of {code(batch.archive.uri)}")
     members = chunks = 0
 
@@ -50,12 +56,14 @@ def retry_failed(output: str, run: RunSettings = DEFAULTS) -> Summary:
             if chunk.number in failed:
                 yield chunk
 
-    crop_chunks(batch, with_failures(), reporter.tick, retry_failed_members)
-    reporter.finish()
+    crop_chunks(batch, with_failures(), reporter.tick, task_runs(batch, retry_failed_members))
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
-    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds)
+    notes = batch.archive.notes
+    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds, notes)
     write_report(batch.output, summary)
+    reporter.finish()
     if summary.failed:
-        show_failures(summary, batch.output)
+        with suppress(httpx.HTTPError):
+            show_failures(summary, batch.output)
     return summary

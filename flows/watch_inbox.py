@@ -5,6 +5,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+from pipeline.settings import CropSettings
 from tasks.inbox import (
     Started,
     find_deployment,
@@ -16,12 +17,12 @@ from tasks.inbox import (
     without_run,
 )
 from tasks.logs import plain_logs
-from tasks.settings import CropSettings
+from tasks.reporting.names import inbox_name
 
 DEFAULTS = CropSettings()
 
 
-@flow(name="watch-inbox", flow_run_name="watch {inbox}")
+@flow(name="watch-inbox", flow_run_name=inbox_name)
 def watch_inbox(
     inbox: str,
     output: str,
@@ -30,14 +31,14 @@ def watch_inbox(
     priority: Annotated[int, Field(ge=1, le=10)] = 5,
     settle_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60,
 ) -> list[Started]:
-    """Looks into an inbox once, and starts a batch for each archive that has stopped growing.
+    """Scan an inbox once, and start a batch for each archive that has stopped growing.
 
     Exactly one batch an archive, however many of these runs there are at once and whatever dies in
     between. Nothing in the inbox is moved, renamed or deleted. An archive that is put there again
     with another content is a new one.
 
     Args:
-        inbox: a folder or prefix, as a path or a URI; .zip, .tar, .tar.gz, .tgz and .tar.zst are
+        inbox: a folder or prefix, as a path or a URI; .zip, .tar and compressed TARs are
             taken from anywhere below it, but for hidden files and folders.
         output: a folder or prefix elsewhere; each batch gets a folder of its own in it.
         deployment: what crops an archive, as FLOW/NAME.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes the lock files anew: names, versions and hashes, and no registry address. All but the last are
-# from pyproject.toml.
+# Writes the lock files: names, versions and hashes, and no registry address. All but the last
+# two are from pyproject.toml.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 compile() {
@@ -16,10 +16,13 @@ compile() {
        END { printf "%s", again }' "$lock" >"$lock.part"
   mv "$lock.part" "$lock"
 }
-# the server's parts and every kind of worker's too, so that the image and the quickstart have the same pins
-image=(--extra server --extra docker --extra kubernetes)
+# the server's parts, every kind of worker's and the sample's too, so that the image and the quickstart
+# have the same pins
+image=(--extra sample --extra server --extra docker --extra kubernetes)
 compile requirements.lock pyproject.toml --group build "${image[@]}"
-compile requirements-dev.lock pyproject.toml --group dev --extra heic "${image[@]}" --constraint requirements.lock
+compile requirements-dev.lock pyproject.toml --group dev "${image[@]}" --constraint requirements.lock
 compile requirements-peers.lock pyproject.toml --group peers --constraint requirements-dev.lock
-# what infra/release.sh looks with, which is installed beside nothing else
-compile requirements-release.lock - <<<$'pip-audit>=2.9,<3\npip-licenses>=5,<6'
+# the tools of infra/release.sh, which is installed beside nothing else
+compile requirements-release.lock - <<<$'cyclonedx-bom>=7.2,<8\npip-audit>=2.9,<3\npip-licenses>=5,<6'
+# what infra/setup.sh installs the others with
+compile requirements-uv.lock - <<<'uv>=0.8,<1'

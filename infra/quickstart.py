@@ -1,6 +1,6 @@
 """Starts a Prefect server and Facecrop's deployment in the background, and crops an archive there.
 
-What it starts goes on after it, so that its UI can be looked at and a second call is quick;
+What it starts goes on after it, so that its UI can be used and a second call is quick;
 `--stop` ends it. All that it keeps is in `.facecrop/` and `facecrop-output/` at the root.
 """
 
@@ -36,7 +36,7 @@ class QuickstartError(Exception):
 
 
 def main() -> int:
-    """Runs the command; returns its exit code."""
+    """Run the command; return its exit code."""
     arguments = _arguments()
     if arguments.stop:
         return stop()
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def start(archive: str | None, started_in: Path) -> int:
-    """Starts what is not running yet, then crops the archive and says where everything is."""
+    """Start what is not running yet, then crop the archive and say where everything is."""
     STATE.mkdir(exist_ok=True)
     port = _server()
     environment = os.environ | {"PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
@@ -72,7 +72,7 @@ def start(archive: str | None, started_in: Path) -> int:
 
 
 def stop() -> int:
-    """Ends the processes that earlier calls started, the runner before its server."""
+    """End the processes that earlier calls started, the runner before its server."""
     for name in ("runner", "server"):
         record = _read(name)
         if record is None:
@@ -110,7 +110,7 @@ def _runner(port: int, environment: dict[str, str]) -> None:
     """The process that runs what is handed to the deployment."""
     if _read("runner") is not None:
         return
-    process = _launch("runner", [str(BIN / "python"), "-m", "deployments.serve"], environment)
+    process = _launch("runner", [str(BIN / "python"), "-P", "-m", "deployments.serve"], environment)
     url = f"http://127.0.0.1:{port}/api/deployments/name/{_DEPLOYMENT}"
     _wait_for(url, process, "runner")
     _write("runner", process.pid, port)

@@ -1,25 +1,49 @@
 #!/usr/bin/env bash
 # Sets up all that the tests need on a fresh Debian or Ubuntu, and runs every check and every test.
-# What is given goes to pytest: bash infra/test.sh -k zip
-# The tests of the image and of compose.yaml, on a Docker engine: bash infra/test.sh --containers
+#   bash infra/test.sh [...]               what is given goes to pytest: -k zip
+#   bash infra/test.sh --fast [...]        the checks, and the tests that need no server and no browser
+#   bash infra/test.sh --coverage [...]    those tests, and the share of the code that runs in their own process
+#   bash infra/test.sh --containers [...]  the tests of the image and compose.yaml, on a Docker engine
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source infra/setup.sh
 set_up requirements-dev.lock
-if [ "${1:-}" = --containers ]; then
-  exec .venv/bin/pytest -m container "${@:2}"
-fi
+
+fast=(-m "not service and not slow and not browser and not container" --hypothesis-profile fast)
+# A file's tests share what they start. Processes as measured on two cores: service tests wait.
+few=(-n "${FACECROP_TEST_PROCESSES:-3}" --dist loadfile --no-loadscope-reorder)
+many=(-n "${FACECROP_TEST_PROCESSES:-4}" "${few[@]:2}")
+
+check() {
+  .venv/bin/ruff check
+  .venv/bin/ruff format --check
+  .venv/bin/lint-imports --no-logo
+  .venv/bin/mypy
+}
+
+case "${1:-}" in
+  --containers)
+    exec .venv/bin/pytest -m container "${@:2}"
+    ;;
+  --fast)
+    # mypy, for which there is one core, beside the tests
+    check &
+    .venv/bin/pytest "${fast[@]}" "${few[@]}" "${@:2}"
+    wait $!
+    exit
+    ;;
+  --coverage)
+    .venv/bin/coverage run -m pytest "${fast[@]}" "${@:2}"
+    exec .venv/bin/coverage report
+    ;;
+esac
 # what production runs on, for tests/stack.py to start, and what people look with
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v redis-server >/dev/null || missing+=(redis-server)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
-.venv/bin/ruff check
-.venv/bin/ruff format --check
-.venv/bin/mypy
+check
 if docker info >/dev/null 2>&1; then why="a matter of minutes"; else why="no Docker engine answers"; fi
 echo "Left out, $why: bash infra/test.sh --containers" >&2
-# most of the service tests wait most of the time
-.venv/bin/pytest -m "not container" -n "${FACECROP_TEST_PROCESSES:-2}" \
-  --dist loadfile --no-loadscope-reorder "$@"
+.venv/bin/pytest -m "not container" "${many[@]}" "$@"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from storage.redact import shown
+from facecrop.errors import FacecropError
+from storage.fs.redact import shown
 
 
 class MemberErrorCode(StrEnum):
@@ -15,9 +16,10 @@ class MemberErrorCode(StrEnum):
     CRC_MISMATCH = "crc_mismatch"
     SIZE_MISMATCH = "size_mismatch"  # the data is not as long as the archive declares
     CORRUPT_ENTRY = "corrupt_entry"  # a header or a compressed stream that makes no sense
-    UNSAFE_NAME = "unsafe_name"  # absolute, climbing, with a drive letter or a NUL
+    ARCHIVE_DAMAGED = "archive_damaged"  # the archive is damaged here, or ends too early
     TOO_LARGE = "too_large"  # over the bound on one member's bytes
     MISSING = "missing"  # listed, but gone when it was read
+    WEB_PAGE = "web_page"  # a listed address that answers a page, such as a login, and no file
     UNREADABLE = "unreadable"  # storage failed on every attempt
 
 
@@ -26,19 +28,29 @@ class SkipReason(StrEnum):
 
     NOT_AN_IMAGE = "not_an_image"
     SYSTEM_FILE = "system_file"  # __MACOSX, ._*, .DS_Store, Thumbs.db, desktop.ini
+    SYSTEM_FOLDER = (
+        "system_folder"  # in a waste basket, or thumbnails and copies that a program keeps
+    )
     LINK = "link"
     SPECIAL_FILE = "special_file"  # device, pipe, socket
     NESTED_ARCHIVE = "nested_archive"
+    EMPTY_ARCHIVE = "empty_archive"  # one within another that holds nothing
 
 
-class _LineError(Exception):
+class MemberWarning(StrEnum):
+    """What was done with a doubt to a member that was read all the same."""
+
+    NAME_CHANGED = "name_changed"  # its crops go by another name than it has in the archive
+
+
+class RedactedError(FacecropError):
     """What is wrong in one line, without the secrets of the URIs in it: logs and states keep it."""
 
     def __init__(self, line: str) -> None:
         super().__init__(shown(line))
 
 
-class StorageError(_LineError):
+class StorageError(RedactedError):
     """One clear line for a person, naming input and fix. Permanent: trying again is no use."""
 
 
@@ -46,15 +58,35 @@ class ArchiveError(StorageError):
     """The archive as a whole cannot be used: absent, forbidden, cut short, not one, changed."""
 
 
+class EmptyError(ArchiveError):
+    """There is nothing in the archive."""
+
+
+class TooManyError(ArchiveError):
+    """There are more members in the archive than the bound allows."""
+
+
+class DamagedError(ArchiveError):
+    """The archive is damaged or cut short from some place on; what stands before it is whole.
+
+    Attributes:
+        what: says so without naming the archive, as the end of a sentence that begins with it.
+    """
+
+    def __init__(self, uri: str, what: str, advice: str = "copy or download it again") -> None:
+        super().__init__(f"{uri} {what}; {advice}")
+        self.what = f"{what}; {advice}"
+
+
 class OutputError(StorageError):
     """The output cannot be used: unwritable, or it holds another batch."""
 
 
-class TransientError(_LineError):
+class TransientError(RedactedError):
     """Storage did not answer as it should have; the same call may succeed later."""
 
 
-class MemberError(Exception):
+class MemberError(FacecropError):
     """One member cannot be read; its neighbours can.
 
     Attributes:
@@ -73,9 +105,9 @@ def too_large(size: int, limit: int) -> MemberError:
     )
 
 
-def too_many(uri: str, limit: int) -> ArchiveError:
+def too_many(uri: str, limit: int) -> TooManyError:
     """The error for an archive with more members than the bound."""
-    return ArchiveError(
+    return TooManyError(
         f"{uri} has more than {limit:,} members, the most in one archive; split it into several"
     )
 

@@ -14,19 +14,20 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fsspec.implementations.http import HTTPFileSystem
-
 from storage.errors import ArchiveError, OutputError
-from storage.location import FOREIGN, Location, probe, resolve, translate, version
-from storage.members import Fingerprint
-from storage.output import BATCH, Output
+from storage.fs.faults import foreign, translate, translated
+from storage.fs.fingerprint import TIMES, Fingerprint, version, written_at
+from storage.fs.location import Location, probe, resolve
+from storage.output.layout import BATCH
+from storage.output.output import Output
 
-_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
-_TIMES = ("LastModified", "mtime", "last_modified", "modified", "updated", "created")
+_ENDINGS = (
+    *(".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"),
+    *(".tar.zst", ".tzst", ".tar.lz4"),
+)
 _TEXT_BYTES = 120  # of an archive's path, in its folder's name; a file system allows 255
 
 
@@ -48,7 +49,7 @@ class Arrival:
 
     @property
     def key(self) -> str:
-        """Stands for this version of this archive; the same wherever and whenever it is seen."""
+        """What names this version of this archive, the same wherever and whenever it is seen."""
         return f"inbox-{self._digest(self.uri, 16)}"
 
     @property
@@ -60,7 +61,7 @@ class Arrival:
         return f"{text}-{self._digest(self.name, 8)}".lstrip("-")
 
     def growing(self, now: float, settle_seconds: float) -> str | None:
-        """Says why it may still be being written, or None if it lay still for long enough.
+        """Say why it may still be being written, or None if it lay still for long enough.
 
         Args:
             now: seconds since 1970.
@@ -75,13 +76,13 @@ class Arrival:
         return f"it was changed {age:.0f} s ago" if age < settle_seconds else None
 
     def changed(self) -> str | None:
-        """Looks again: says how it differs from the listing, or None if it does not.
+        """Ask storage again: say how it differs from the listing, or None if it does not.
 
         Raises:
             TransientError: storage did not answer.
         """
         try:
-            same = _look(resolve(self.uri)) == self.fingerprint
+            same = _now(resolve(self.uri)) == self.fingerprint
         except ArchiveError as error:  # renamed or removed meanwhile
             return str(error)
         return None if same else "it was changed just now"
@@ -92,7 +93,7 @@ class Arrival:
 
 
 def new_arrivals(inbox: str, output: str) -> list[Arrival]:
-    """Lists the archives in an inbox that have no batch at the output, the oldest first.
+    """List the archives in an inbox that have no batch at the output, the oldest first.
 
     One listing of the inbox and one of the output's folders, however many archives there are.
 
@@ -125,15 +126,13 @@ def _ending(name: str) -> str:
 
 
 def _list(inbox: Location) -> Iterator[Arrival]:
-    if isinstance(inbox.fs, HTTPFileSystem):
+    if inbox.is_web:
         raise ArchiveError(
             f"cannot list {inbox.uri}: a web server has no folders; "
             "name a folder or an s3:// prefix"
         )
-    try:
+    with translated(inbox.uri, "list"):
         yield from _local(inbox.path) if inbox.is_local else _remote(inbox)
-    except FOREIGN as error:
-        raise translate(error, inbox.uri, "list") from error
 
 
 def _local(root: str) -> Iterator[Arrival]:
@@ -176,33 +175,22 @@ def _remote(inbox: Location) -> Iterator[Arrival]:
 
 
 def _arrival(inbox: str, name: str, fingerprint: Fingerprint, modified: float) -> Arrival:
-    # A batch is handed a name as text. One that is none cannot be opened, and is told so.
+    # A batch is handed a name as text. One that is none cannot be opened, and its batch says so.
     name = name.encode(errors="surrogateescape").decode(errors="replace")
     return Arrival(name, f"{inbox.rstrip('/')}/{name}", fingerprint, modified)
 
 
-def _look(location: Location) -> Fingerprint | None:
+def _now(location: Location) -> Fingerprint | None:
     if location.is_local:
         return probe(location)
-    try:
+    with translated(location.uri, "open"):
         return _fingerprint(location.fs.info(location.path))
-    except FOREIGN as error:
-        raise translate(error, location.uri, "open") from error
 
 
 def _fingerprint(info: Mapping[str, Any]) -> Fingerprint:
     # A listing and a question after one file may spell the same time in two ways.
-    tags = {key: value for key, value in info.items() if key not in _TIMES}
+    tags = {key: value for key, value in info.items() if key not in TIMES}
     return Fingerprint(int(info["size"] or 0), version(tags) or str(written_at(info)))
-
-
-def written_at(info: Mapping[str, Any]) -> float | None:
-    """When a file was last written, in seconds since 1970, by its fsspec info in any spelling."""
-    value = next((info[key] for key in _TIMES if info.get(key)), None)
-    if value is None or isinstance(value, int | float):
-        return value
-    time = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _begun(output: Location) -> set[str]:
@@ -212,7 +200,7 @@ def _begun(output: Location) -> set[str]:
             return {path.name for path in Path(output.path).iterdir() if (path / BATCH).is_file()}
         # A prefix is there once an object is, and the first of a batch is its batch.json.
         return {PurePosixPath(name).name for name in output.fs.ls(output.path, detail=False)}
-    except FOREIGN as error:
+    except foreign() as error:
         # without the store's answer for a cause, it is this prefix that is not there, no bucket
         if isinstance(error, FileNotFoundError) and error.__cause__ is None:
             return set()

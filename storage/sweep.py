@@ -1,36 +1,40 @@
-"""The folders that lie side by side in a store, such as its uploads: how large, and their removal.
+"""The folders that lie side by side in a store, such as its uploads: what is in them, and removal.
 
-Of an object store a thousand objects at a time are in memory, however many there are. Links are
-never followed.
+Only files that are named are removed, and only while they are what they were when they were listed.
+Links are never followed.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from storage.errors import OutputError
-from storage.inbox import written_at
-from storage.location import FOREIGN, resolve, translate
-from storage.output import Output
+from storage.fs.faults import translated
+from storage.fs.fingerprint import version, written_at
+from storage.fs.location import resolve
+from storage.fs.objects import objects_at
+from storage.output.output import Output
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
-    """What is in a folder.
+class Stored:
+    """One file, as it was listed.
 
     Attributes:
-        bytes: of all files in it.
-        written: when the last of it was written, in seconds since 1970 by its storage's clock.
+        bytes: that it has.
+        written: when, in seconds since 1970 by its storage's clock.
+        version: what tells it from another of the same name; "" of what is no plain file.
     """
 
     bytes: int
     written: float
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,138 +72,170 @@ class Shelf:
         self._fs = place.fs
         self._path = place.path.rstrip("/")
         self._local = place.is_local
-        self._s3 = "s3" in self._fs.protocol
+        self._s3 = place.is_s3
+        self._bucket = self._path.partition("/")[0]
+        self._objects = objects_at(place)
         if self._local:
             if not Path(self._path).parent.is_dir():
                 raise OutputError(f"{store} is no folder. Name the store that holds {name}/.")
             if Path(self._path).is_symlink():
                 raise OutputError(f"{self.uri} is a link. Name the store that it leads to.")
 
-    def names(self) -> list[str]:
-        """The folders' names, sorted."""
-        with self._errors(self.uri, "list"):
+    def names(self, name: str = "") -> list[str]:
+        """The names of the folders in here, or in one of them, sorted."""
+        return sorted(self._list(name)[1])
+
+    def files(self, name: str = "") -> dict[str, Stored]:
+        """What lies right in a folder, or beside the folders, but not what is further down."""
+        return self._list(name)[0]
+
+    def size(self, name: str) -> int:
+        """Bytes of all that is in a folder, at any depth."""
+        with translated(f"{self.uri}/{name}", "list", OutputError):
+            return sum(self._sizes(name))
+
+    def made(self, name: str) -> float:
+        """When a folder was last changed, in seconds since 1970; 0 where it is but a prefix."""
+        if not self._local:
+            return 0.0
+        with translated(f"{self.uri}/{name}", "read", OutputError):
             try:
-                return sorted(self._names())
+                return Path(self._below(name)).lstat().st_mtime
             except FileNotFoundError:
-                if self._s3:  # no prefix that is empty, but a bucket that is not there
-                    raise
-                return []
+                return 0.0
 
-    def measure(self, name: str) -> Contents:
-        """Looks at all that is in a folder."""
-        size, written = 0, self._made(name)
-        with self._errors(f"{self.uri}/{name}", "list"):
-            for one, at in self._files(name):
-                size, written = size + one, max(written, at)
-        return Contents(size, written)
+    def remove(self, name: str, files: Mapping[str, Stored]) -> list[str]:
+        """Remove files from a folder, and the folder if nothing else is in it.
 
-    def remove(self, name: str) -> None:
-        """Removes a folder with all that is in it."""
-        path = f"{self._path}/{name}"
-        with self._errors(f"{self.uri}/{name}", "remove"):
+        Args:
+            name: of the folder.
+            files: as they were listed; what is another now, or no plain file, stays.
+
+        Returns:
+            What is still in the folder.
+        """
+        there = self.files(name)
+        same = [file for file, seen in files.items() if seen.version and there.get(file) == seen]
+        path = self._below(name)
+        with translated(f"{self.uri}/{name}", "remove", OutputError):
             if self._local:
-                shutil.rmtree(path)  # of a link in it, the link alone
-            elif self._s3:
-                for page in self._pages(f"{path}/"):
-                    self._delete([entry["Key"] for entry in page.get("Contents", [])])
+                for file in same:
+                    Path(path, file).unlink(missing_ok=True)
+                with suppress(OSError):  # it is not empty, or gone
+                    Path(path).rmdir()
             else:
-                self._fs.rm(path, recursive=True)
+                self._objects.delete([f"{path}/{file}" for file in same])
+        return self.left(name)
+
+    def left(self, name: str) -> list[str]:
+        """The paths of what is right in a folder, sorted, its own folders with a / at the end."""
+        files, folders = self._list(name)
+        return sorted([*files, *(f"{folder}/" for folder in folders)])
 
     def cut_off(self) -> Iterator[CutOff]:
         """The uploads in any of the folders that were never completed; none but on S3."""
         if not self._s3:
             return
-        bucket, key = self._split(f"{self._path}/")
-        options: dict[str, str] = {}
-        with self._errors(self.uri, "list the incomplete uploads of"):
-            while True:
-                page = self._fs.call_s3(
-                    "list_multipart_uploads", Bucket=bucket, Prefix=key, **options
-                )
+        key = self._key("")
+        with translated(self.uri, "list the incomplete uploads of", OutputError):
+            markers = ("KeyMarker", "UploadIdMarker")
+            for page in self._pages("list_multipart_uploads", markers, Prefix=key):
                 for one in page.get("Uploads", []):
                     name = one["Key"].removeprefix(key)
                     yield CutOff(name, one["UploadId"], one["Initiated"].timestamp())
-                if not page.get("IsTruncated"):
-                    return
-                options = {
-                    "KeyMarker": page["NextKeyMarker"],
-                    "UploadIdMarker": page["NextUploadIdMarker"],
-                }
+
+    def last_part(self, one: CutOff) -> float:
+        """When the last of an incomplete upload came; when it was begun if nothing did."""
+        last = one.begun
+        with translated(f"{self.uri}/{one.name}", "list the parts of", OutputError):
+            where = {"Key": self._key(one.name), "UploadId": one.upload}
+            for page in self._pages("list_parts", ("PartNumberMarker",), **where):
+                times = (part["LastModified"].timestamp() for part in page.get("Parts", []))
+                last = max([last, *times])
+        return last
 
     def abort(self, one: CutOff) -> None:
-        """Gives up an upload that was never completed, with the bytes that have come of it."""
-        bucket, key = self._split(f"{self._path}/{one.name}")
-        with self._errors(f"{self.uri}/{one.name}", "remove"):
-            self._fs.call_s3("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=one.upload)
+        """Give up an upload that was never completed, with the bytes that have come of it."""
+        with translated(f"{self.uri}/{one.name}", "remove", OutputError):
+            self._fs.call_s3(
+                "abort_multipart_upload",
+                Bucket=self._bucket,
+                Key=self._key(one.name),
+                UploadId=one.upload,
+            )
 
-    def _names(self) -> Iterator[str]:
-        if self._local:
-            with os.scandir(self._path) as entries:
-                yield from (one.name for one in entries if one.is_dir(follow_symlinks=False))
-        elif self._s3:
-            for page in self._pages(f"{self._path}/", Delimiter="/"):
-                for one in page.get("CommonPrefixes", []):
-                    yield PurePosixPath(one["Prefix"]).name
-        else:
-            for info in self._fs.ls(self._path, detail=True):
-                if info["type"] == "directory":
-                    yield PurePosixPath(info["name"]).name
+    def _below(self, name: str) -> str:
+        return f"{self._path}/{name}" if name else self._path
 
-    def _made(self, name: str) -> float:
-        """When an empty folder was made; 0 where folders are but prefixes."""
-        if not self._local:
-            return 0.0
-        with self._errors(f"{self.uri}/{name}", "read"):
-            return Path(self._path, name).lstat().st_mtime
+    def _key(self, name: str) -> str:
+        """What S3 calls something in here."""
+        return f"{self._path}/{name}".partition("/")[2]
 
-    def _files(self, name: str) -> Iterator[tuple[int, float]]:
-        """Bytes of each file in a folder, and when it was written."""
-        path = f"{self._path}/{name}"
+    def _list(self, name: str) -> tuple[dict[str, Stored], list[str]]:
+        """What lies right in a folder: files, links as links, and the names of its folders."""
+        path = self._below(name)
+        with translated(f"{self.uri}/{name}".rstrip("/"), "list", OutputError):
+            try:
+                return _list_locally(path) if self._local else self._list_objects(path)
+            except FileNotFoundError as error:
+                # with the store's answer for a cause it is no prefix that is empty, but a bucket
+                if self._s3 and error.__cause__ is not None:
+                    raise
+                return {}, []
+
+    def _list_objects(self, path: str) -> tuple[dict[str, Stored], list[str]]:
+        files, folders = {}, []
+        for info in self._fs.ls(path, detail=True):
+            name = info["name"].removeprefix(f"{path}/").rstrip("/")
+            if info["type"] == "directory":
+                folders.append(name)
+            elif name and info["name"] == f"{path}/{name}":  # not the folder itself, as an object
+                size, at = info["size"] or 0, written_at(info) or 0.0
+                files[name] = Stored(size, at, version(info) or str(size))
+        return files, folders
+
+    def _sizes(self, name: str) -> Iterator[int]:
+        path = self._below(name)
         if self._local:
             for folder, _, files in os.walk(path, onerror=_raise):
                 for file in files:
                     with suppress(FileNotFoundError):  # renamed or removed meanwhile
-                        status = Path(folder, file).lstat()
-                        yield status.st_size, status.st_mtime
-        elif self._s3:
-            for page in self._pages(f"{path}/"):
-                for entry in page.get("Contents", []):
-                    yield entry["Size"], entry["LastModified"].timestamp()
+                        yield Path(folder, file).lstat().st_size
         else:
-            for info in self._fs.find(path, detail=True).values():
-                yield info["size"] or 0, written_at(info) or 0.0
+            yield from (info["size"] or 0 for info in self._fs.find(path, detail=True).values())
 
-    def _pages(self, path: str, **options: str) -> Iterator[dict[str, Any]]:
-        bucket, key = self._split(path)
+    def _pages(
+        self, method: str, markers: tuple[str, ...], **where: str
+    ) -> Iterator[dict[str, Any]]:
+        """What S3 lists of the bucket, page by page; `markers` say where the next begins."""
+        options: dict[str, Any] = {"Bucket": self._bucket, **where}
         while True:
-            page = self._fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=key, **options)
+            page = self._fs.call_s3(method, **options)
             yield page
             if not page.get("IsTruncated"):
                 return
-            options["ContinuationToken"] = page["NextContinuationToken"]
+            options |= {marker: page[f"Next{marker}"] for marker in markers}
 
-    def _delete(self, keys: list[str]) -> None:
-        if not keys:
-            return
-        bucket, _ = self._split(self._path)
-        answer = self._fs.call_s3(
-            "delete_objects",
-            Bucket=bucket,
-            Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
-        )
-        for refused in answer.get("Errors", []):  # these come with a status of success
-            raise PermissionError(f"{refused.get('Key')}: {refused.get('Code')}")
 
-    def _split(self, path: str) -> tuple[str, str]:
-        bucket, _, key = path.partition("/")
-        return bucket, key
+def _list_locally(path: str) -> tuple[dict[str, Stored], list[str]]:
+    files: dict[str, Stored] = {}
+    folders: list[str] = []
+    if Path(path).is_symlink():
+        return files, folders
+    with os.scandir(path) as entries:
+        for one in entries:
+            if one.is_dir(follow_symlinks=False):
+                folders.append(one.name)
+                continue
+            with suppress(FileNotFoundError):  # renamed or removed meanwhile
+                files[one.name] = _of_status(one.stat(follow_symlinks=False))
+    return files, folders
 
-    @contextmanager
-    def _errors(self, uri: str, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except FOREIGN as error:
-            raise translate(error, uri, doing, permanent=OutputError) from error
+
+def _of_status(status: os.stat_result) -> Stored:
+    plain = stat.S_ISREG(status.st_mode)
+    version = f"{status.st_ino}-{status.st_mtime_ns}" if plain else ""
+    return Stored(status.st_size, status.st_mtime, version)
 
 
 def _raise(error: OSError) -> None:

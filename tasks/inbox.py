@@ -7,15 +7,13 @@ it and however many at once; and where it has forgotten its runs, the batch's fo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import httpx
 from prefect import task
 from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterId,
@@ -28,12 +26,13 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, ConfigDict
 
-from storage.errors import StorageError
+from pipeline.settings import CropSettings
+from storage.errors import RedactedError
+from storage.fs.redact import shown_uri
 from storage.inbox import Arrival, batch_output, new_arrivals
-from tasks.page import code
-from tasks.priority import queue_name
-from tasks.retries import RETRY_TRANSIENT
-from tasks.settings import CropSettings
+from tasks.lifecycle.priority import queue_name
+from tasks.reporting.page import code
+from tasks.retries import task_options
 
 MOST_STARTED = 100  # by one run; the next one goes on
 _LOOK_AGAIN_SECONDS = 5.0
@@ -42,7 +41,7 @@ _ROWS_SHOWN = 100
 _STARTER = "facecrop.started-by"  # label of a batch's run: which run of the inbox's flow started it
 
 
-class StartError(StorageError):
+class StartError(RedactedError):
     """A batch cannot be started."""
 
 
@@ -60,10 +59,7 @@ class Started(BaseModel):
     flow_run_id: UUID
 
 
-@task(name="list", task_run_name="list {inbox}", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
-def list_inbox(inbox: str, output: str) -> list[Arrival]:
-    """Archives that have no batch at the output, the oldest first."""
-    return new_arrivals(inbox, output)
+list_inbox = task(name="list", task_run_name="list inbox", **task_options())(new_arrivals)
 
 
 def split(
@@ -87,38 +83,35 @@ def find_deployment(name: str) -> DeploymentResponse:
         except ObjectNotFound as error:
             raise StartError(
                 f"The Prefect server has no deployment {name} to start batches with; "
-                "`prefect deployment ls` lists those it has, `python -m deployments` makes ours."
+                "`prefect deployment ls` lists those it has, `python -P -m deployments` makes ours."
             ) from error
 
 
 def without_run(arrivals: Sequence[Arrival], deployment: DeploymentResponse) -> list[Arrival]:
     """The first `MOST_STARTED` of those that the server has no run for."""
+    ours = FlowFilter(id=FlowFilterId(any_=[deployment.flow_id]))
+    found: list[Arrival] = []
     with get_client(sync_client=True) as client:
-        return list(islice(_without_run(client, arrivals, deployment.flow_id), MOST_STARTED))
+        for first in range(0, len(arrivals), _KEYS_AT_ONCE):
+            some = arrivals[first : first + _KEYS_AT_ONCE]
+            keys = FlowRunFilterIdempotencyKey(any_=[one.key for one in some])
+            wanted = FlowRunFilter(idempotency_key=keys)
+            runs = client.read_flow_runs(flow_filter=ours, flow_run_filter=wanted)
+            known = {run.idempotency_key for run in runs}
+            found += (one for one in some if one.key not in known)
+            if len(found) >= MOST_STARTED:
+                break
+    return found[:MOST_STARTED]
 
 
-def _without_run(
-    client: SyncPrefectClient, arrivals: Sequence[Arrival], flow: UUID
-) -> Iterator[Arrival]:
-    for first in range(0, len(arrivals), _KEYS_AT_ONCE):
-        some = arrivals[first : first + _KEYS_AT_ONCE]
-        keys = FlowRunFilterIdempotencyKey(any_=[one.key for one in some])
-        runs = client.read_flow_runs(
-            flow_filter=FlowFilter(id=FlowFilterId(any_=[flow])),
-            flow_run_filter=FlowRunFilter(idempotency_key=keys),
-        )
-        known = {run.idempotency_key for run in runs}
-        yield from (one for one in some if one.key not in known)
-
-
-@task(name="look again", cache_policy=NO_CACHE, **RETRY_TRANSIENT)
+@task(name="look again", **task_options())
 def look_again(arrivals: list[Arrival]) -> dict[Arrival, str]:
-    """Waits for some seconds; gives those that have changed meanwhile, with how."""
+    """Those that change within some seconds, with how."""
     time.sleep(_LOOK_AGAIN_SECONDS)
     return {one: how for one in arrivals if (how := one.changed())}
 
 
-@task(name="start batches", cache_policy=NO_CACHE)
+@task(name="start batches", **task_options(attempts=1))
 def start_batches(
     arrivals: list[Arrival],
     output: str,
@@ -126,7 +119,7 @@ def start_batches(
     settings: CropSettings,
     priority: int,
 ) -> list[Started]:
-    """Starts a batch for each archive, but for those that another run starts at this moment.
+    """Start a batch for each archive, but for those that another run starts at this moment.
 
     Raises:
         StartError: the server refuses one; those before it stay started.
@@ -140,7 +133,7 @@ def start_batches(
                 # No subflow of ours: it lives on its own, however this run ends or is deleted.
                 run = client.create_flow_run_from_deployment(
                     deployment.id,
-                    name=arrival.uri,
+                    name=shown_uri(arrival.uri),
                     parameters={
                         "archive": arrival.uri,
                         "output": place,

@@ -1,7 +1,7 @@
-"""Tells a web service of the user's what came of a batch, so that it can know who says so.
+"""Posts a batch's result to a webhook, signed so that the receiver can verify the sender.
 
 The signature is an HMAC-SHA256 (RFC 2104) over the time and the body, in the header
-`Facecrop-Signature: t=SECONDS,v1=HEX`. The receiver computes it anew over `SECONDS.BODY` with the
+`Facecrop-Signature: t=SECONDS,v1=HEX`. The receiver computes it again over `SECONDS.BODY` with the
 shared secret, compares in constant time, and refuses what is older than a few minutes.
 """
 
@@ -17,14 +17,13 @@ from uuid import UUID
 import httpx
 from prefect import task
 from prefect.blocks.system import Secret
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.utilities.urls import url_for
 
-from storage.errors import StorageError, TransientError
-from storage.output import Output
-from tasks.counts import read_snapshots
-from tasks.retries import retry_transient
+from storage.errors import RedactedError, TransientError
+from storage.output.output import Output
+from tasks.reporting.counts import read_snapshots
+from tasks.retries import task_options
 
 URL_BLOCK = "facecrop-webhook-url"
 SECRET_BLOCK = "facecrop-webhook-secret"
@@ -32,15 +31,14 @@ SIGNATURE = "Facecrop-Signature"
 
 _ANSWER_SECONDS = 30
 _ATTEMPTS = 7  # over two minutes: long enough for a service that is being restarted
-_COUNTS = ("members", "cropped", "no_face", "skipped", "failed", "faces")
 
 
-class NotifyError(StorageError):
+class NotifyError(RedactedError):
     """The service of the user's will not take the notification, however often it is sent."""
 
 
-def what_came_of(batch: UUID) -> dict[str, Any]:
-    """What is told: ids and places, the state, and the counts of the batch's members."""
+def batch_result(batch: UUID) -> dict[str, Any]:
+    """The notification: ids and places, the state, and the counts of the batch's members."""
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(batch)
         snapshot = read_snapshots(client, [batch]).get(batch)
@@ -48,7 +46,7 @@ def what_came_of(batch: UUID) -> dict[str, Any]:
     assert state is not None
     output = str(run.parameters["output"])
     counts = Output(output).totals() if state.is_completed() else snapshot and snapshot.counts
-    told = {
+    result = {
         "event": f"batch.{state.type.value.lower()}",
         "batchId": str(batch),
         "message": state.message or "",
@@ -59,20 +57,20 @@ def what_came_of(batch: UUID) -> dict[str, Any]:
         "link": url_for("flow-run", obj_id=batch),
     }
     if counts:
-        told |= {name: getattr(counts, name) for name in _COUNTS} | {"errors": dict(counts.errors)}
-    return told
+        result |= counts.as_dict()
+    return result
 
 
-@task(name="post", cache_policy=NO_CACHE, **retry_transient(_ATTEMPTS))
-def post(told: dict[str, Any]) -> None:
-    """Sends it, signed, to the address in Prefect's block `facecrop-webhook-url`.
+@task(name="post", **task_options(_ATTEMPTS))
+def post(result: dict[str, Any]) -> None:
+    """Send it, signed, to the address in Prefect's block `facecrop-webhook-url`.
 
     Raises:
         NotifyError: it is refused.
         TransientError: nobody answers, or later might be better.
     """
     url, secret = _secret(URL_BLOCK), _secret(SECRET_BLOCK)
-    body = json.dumps(told).encode()
+    body = json.dumps(result).encode()
     headers = {
         "Content-Type": "application/json",
         SIGNATURE: sign(body, secret, int(time.time())),

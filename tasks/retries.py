@@ -1,47 +1,43 @@
-"""Which failures Prefect tries again, and how patiently."""
+"""What all our tasks are for Prefect: kept nowhere, and retried as `pipeline.retries` says."""
 
 from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
-from storage.errors import TransientError
-
-ATTEMPTS = 3
-_FIRST_DELAY_SECONDS = 2
+from pipeline.retries import ATTEMPTS, FIRST_DELAY_SECONDS, JITTER, is_transient
 
 
-class _Retry(TypedDict):
+class _Options(TypedDict):
+    cache_policy: CachePolicy
+    persist_result: bool
     retries: int
     retry_delay_seconds: Any
     retry_jitter_factor: float
     retry_condition_fn: Any
 
 
-def is_transient(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task run may succeed when it is run again."""
-    return isinstance(state.data, TransientError)
+def _may_succeed(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    return is_transient(state.data)
 
 
-def retry_transient(attempts: int) -> _Retry:
-    """Options for `@task`: so many attempts, 2, 4, 8 … seconds apart with jitter, and only for
-    transient errors."""
-    return _Retry(
+def task_options(attempts: int = ATTEMPTS) -> _Options:
+    """Options for `@task`: so many attempts, and only after transient errors."""
+    return _Options(
+        cache_policy=NO_CACHE,
+        persist_result=False,
         retries=attempts - 1,
-        retry_delay_seconds=exponential_backoff(_FIRST_DELAY_SECONDS),
-        retry_jitter_factor=0.5,
-        retry_condition_fn=is_transient,
+        retry_delay_seconds=exponential_backoff(FIRST_DELAY_SECONDS),
+        retry_jitter_factor=JITTER,
+        retry_condition_fn=_may_succeed,
     )
 
 
-RETRY_TRANSIENT = retry_transient(ATTEMPTS)
-"""What every task does that touches storage."""
-
-
 def last_attempt() -> bool:
-    """Whether the current task run gets no further try. True outside of a run."""
+    """Whether the current task run gets no further attempt. True outside of a run."""
     context = TaskRunContext.get()
     return context is None or context.task_run.run_count >= ATTEMPTS

@@ -10,44 +10,40 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
+from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterId,
-    FlowRunFilterParentFlowRunId,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.context import FlowRunContext
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.exceptions import Abort, TerminationSignal
+from prefect.exceptions import Abort, ObjectNotFound, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Crashed
 
-from storage.errors import StorageError
-from storage.manifest import Totals
-from storage.members import Chunk
-from storage.plan import decode_chunks, encode_chunks
-from tasks.batch import Batch
-from tasks.counts import read_snapshots
-from tasks.naming import name_shard, worker_of
-from tasks.priority import give_way, queue_name
-from tasks.reporter import Reporter
-from tasks.retries import ATTEMPTS
-from tasks.window import crop_chunks
+from pipeline.batch import Batch
+from pipeline.retries import ATTEMPTS
+from pipeline.window import crop_chunks
+from storage.archives.members import Chunk
+from storage.archives.plan import decode_chunks, encode_chunks
+from storage.errors import RedactedError
+from storage.output.manifest import Counts
+from tasks.lifecycle.current import current_run
+from tasks.lifecycle.priority import preempt, queue_name
+from tasks.lifecycle.server import hurry, hurry_if_ended_by, impatient, is_away, is_gone
+from tasks.reporting.counts import read_snapshots
+from tasks.reporting.names import name_shard, worker_of
+from tasks.reporting.reporter import Reporter
+from tasks.window import task_runs
 
-_LOOK_SECONDS = 4.0
+_POLL_SECONDS = 4.0
 _SILENT_SECONDS = 600
-_UNANSWERED = "The Prefect server did not answer (%s); it is asked again."
 
 
-class ShardError(StorageError):
+class ShardError(RedactedError):
     """A shard failed on every attempt."""
 
 
@@ -77,10 +73,11 @@ class Plan:
 class _Run:
     shard: Shard
     attempt: int
-    done: Totals = field(default_factory=Totals)
+    done: Counts = field(default_factory=Counts)
     worker: str = ""
     state: str | None = None
-    same_looks: int = 0  # in which nothing of it had changed
+    is_scheduled: bool = True  # no worker had begun it when it was last asked about
+    unchanged_polls: int = 0  # in a row that found nothing changed
 
 
 def plan_shards(batch: Batch) -> Plan:
@@ -123,46 +120,46 @@ def crop_shards(
         shards: what is to do.
         deployment: `FLOW/NAME` of what runs one shard.
         priority: 1 (first) to 10.
-        reporter: told how far the whole batch is.
+        reporter: notified of how far the whole batch is.
 
     Raises:
         ShardError: one failed `ATTEMPTS` times.
-        Abort: the run gives way to one of a higher priority, and is scheduled again.
+        Abort: the run was preempted by one of a higher priority, and is rescheduled.
     """
     with get_client(sync_client=True) as client:
-        own = _own_run()
-        fleet = _Fleet(client, own, batch, shards, deployment, queue_name(priority))
+        runner = task_runs(batch)
+        fleet = _Fleet(client, batch, shards, deployment, queue_name(priority))
 
         def tick() -> None:
-            fleet.look()
+            fleet.poll()
             reporter.tick()
 
         try:
-            fleet.look()
+            fleet.poll()
             while (shard := fleet.take()) or fleet.runs:
                 if shard is None:
                     time.sleep(1)
                     tick()
                     continue
-                crop_chunks(batch, decode_chunks(batch.output.plan(shard.number)), tick)
-                give_way(client, own, priority)
+                if is_gone():  # others may have been at work on it
+                    batch.done |= batch.output.parts()
+                chunks = decode_chunks(batch.output.plan(shard.number))
+                crop_chunks(batch, chunks, tick, runner)
+                with suppress(httpx.HTTPError), impatient():
+                    preempt(client, priority)
         except Abort:  # to go on later: the shards' runs are found again by their keys
             raise
         except TerminationSignal:  # to go on elsewhere, unless it is for good
-            state = client.read_flow_run(own.id).state
-            if state is not None and (state.is_cancelling() or state.is_cancelled()):
-                fleet.cancel()
+            hurry()
+            with suppress(httpx.HTTPError):
+                state = client.read_flow_run(current_run().id).state
+                if state is not None and (state.is_cancelling() or state.is_cancelled()):
+                    fleet.cancel()
             raise
-        except BaseException:
+        except BaseException as error:
+            hurry_if_ended_by(error)
             fleet.cancel()
             raise
-
-
-def _own_run() -> FlowRun:
-    context = FlowRunContext.get()
-    assert context is not None
-    assert context.flow_run is not None
-    return context.flow_run
 
 
 class _Fleet:
@@ -171,7 +168,6 @@ class _Fleet:
     def __init__(
         self,
         client: SyncPrefectClient,
-        own: FlowRun,
         batch: Batch,
         shards: list[Shard],
         deployment: str,
@@ -179,55 +175,69 @@ class _Fleet:
     ) -> None:
         self.runs: dict[UUID, _Run] = {}
         self._client = client
-        self._own = own
         self._batch = batch
         self._waiting = deque(shards)
-        self._scheduled: set[UUID] = set()
+        self._starting: tuple[Shard, int] | None = None
         self._deployment = deployment
         self._queue = queue
-        self._next_look = 0.0
-        # a look that the server did not answer is none, so this is longer when it is away
+        self._next_poll = 0.0
+        # a poll that the server did not answer does not count, so this is longer when it is away
         silent_seconds = max(_SILENT_SECONDS, 3 * batch.settings.limits.image_seconds)
-        self._silent_looks = silent_seconds / _LOOK_SECONDS
+        self._silent_polls = silent_seconds / _POLL_SECONDS
         self._log = get_run_logger()
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Learns how the runs are, when it is time, and starts what may be started."""
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_poll:
             return
-        self._next_look = time.monotonic() + _LOOK_SECONDS
-        try:
-            self._learn_all()
-            while self._waiting and len(self.runs) < self._batch.settings.run.shards_at_once:
-                self._start(self._waiting[0], attempt=1)
-                self._waiting.popleft()
-        except httpx.HTTPError as error:  # the runs go on without a server; so do we
-            self._log.warning(_UNANSWERED, error)
-        done: dict[str, Totals] = {}
+        self._next_poll = time.monotonic() + _POLL_SECONDS
+        if not is_away():  # else the runs go on without a server; so do we
+            with self._asking():
+                self._learn_all()
+                self._start_waiting()
+        done: dict[str, Counts] = {}
         for run in self.runs.values():
-            done[run.worker] = done.get(run.worker, Totals()) + run.done
+            done[run.worker] = done.get(run.worker, Counts()) + run.done
         self._batch.progress.elsewhere(done)
 
     def take(self) -> Shard | None:
         """A shard that nobody works on, to be cropped here; None where there is none."""
         if self._waiting:
             return self._waiting.pop()
-        return self._take_scheduled() or self._take_silent()
+        if is_gone() and self.runs:
+            # Nothing can be learned of it any more. Its worker may be at work on it, or done: both
+            # come to the same bytes, and what is done by then is not done again.
+            return self.runs.popitem()[1].shard
+        if not is_away():
+            with self._asking():
+                return self._take_scheduled() or self._take_silent()
+        return None
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """For calls to the server without whose answer the batch goes on."""
+        try:
+            with impatient():
+                yield
+        except httpx.HTTPError as error:
+            self._log.warning("The Prefect server did not answer (%s); it is asked again.", error)
+
+    def _start_waiting(self) -> None:
+        while self._waiting and len(self.runs) < self._batch.settings.run.shards_at_once:
+            self._start(self._waiting[0], attempt=1)
+            self._waiting.popleft()
 
     def _take_scheduled(self) -> Shard | None:
-        for number in list(self._scheduled):
-            try:
-                now = self._client.read_flow_run(number).state  # what we know may be seconds old
-                if now is not None and now.is_scheduled():
-                    # should a worker begin it at this very moment, both come to the same bytes
-                    cropped_here: State[None] = Cancelled(message="Cropped by its batch's run.")
-                    self._client.set_flow_run_state(number, cropped_here)
-                    self._scheduled.discard(number)
-                    return self.runs.pop(number).shard
-            except httpx.HTTPError as error:
-                self._log.warning(_UNANSWERED, error)
-                return None
-            self._scheduled.discard(number)
+        for number, run in self.runs.items():
+            if not run.is_scheduled:
+                continue
+            now = self._client.read_flow_run(number).state  # what we know may be seconds old
+            run.is_scheduled = now is not None and now.is_scheduled()
+            if run.is_scheduled:
+                # should a worker begin it at this very moment, both come to the same bytes
+                cropped_here: State[None] = Cancelled(message="Cropped by its batch's run.")
+                self._client.set_flow_run_state(number, cropped_here)
+                return self.runs.pop(number).shard
         return None
 
     def _take_silent(self) -> Shard | None:
@@ -236,44 +246,38 @@ class _Fleet:
         Were the worker at work after all, both would come to the same bytes.
         """
         for number, run in self.runs.items():
-            if run.same_looks < self._silent_looks:
+            if run.unchanged_polls < self._silent_polls:
                 continue
             crashed: State[None] = Crashed(message="Nothing was heard of it; its batch crops it.")
-            try:
-                self._client.set_flow_run_state(number, crashed, force=True)
-            except httpx.HTTPError as error:
-                self._log.warning(_UNANSWERED, error)
-                return None
+            self._client.set_flow_run_state(number, crashed, force=True)
             self._log.warning("Shard %d: nothing is heard of it any more.", run.shard.number)
             return self.runs.pop(number).shard
         return None
 
     def cancel(self) -> None:
-        """Ends what is still running."""
-        known = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
-        # a signal may have come between the start of a run and our note of it
-        starting = FlowRunFilter(
-            parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[self._own.id]),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-        )
+        """End what is still running."""
         try:
-            found = {
-                run.id: run.state
-                for wanted in (known, starting)
-                for run in self._client.read_flow_runs(flow_run_filter=wanted)
-            }
+            if self._starting is not None:
+                # The server has made its run, or will, though a signal kept us from hearing of it:
+                # its key finds it.
+                self._start(*self._starting)
+        except (httpx.HTTPError, ObjectNotFound) as error:
+            self._log.warning("A shard's run may have been started all the same: %s", error)
+        known = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
+        try:
+            found = self._client.read_flow_runs(flow_run_filter=known)
         except httpx.HTTPError as error:
             self._log.warning("The batch's shards could not be cancelled: %s", error)
             return
-        for number, now in found.items():
+        for run in found:
             # What runs is ended by its worker, which waits for Cancelling; what does not run
             # has nobody who would, and nothing to end.
-            waits = now is not None and now.is_scheduled()
+            waits = run.state is not None and run.state.is_scheduled()
             ending: State[None] = Cancelled() if waits else Cancelling()
             try:
-                self._client.set_flow_run_state(number, ending)
+                self._client.set_flow_run_state(run.id, ending)
             except httpx.HTTPError as error:
-                self._log.warning("Shard's run %s could not be cancelled: %s", number, error)
+                self._log.warning("Shard's run %s could not be cancelled: %s", run.id, error)
 
     def _learn_all(self) -> None:
         if not self.runs:
@@ -281,27 +285,22 @@ class _Fleet:
         wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(self.runs)))
         snapshots = read_snapshots(self._client, list(self.runs))
         for found in self._client.read_flow_runs(flow_run_filter=wanted):
+            if found.state is None:
+                continue
             run = self.runs[found.id]
             done = snapshots[found.id].counts if found.id in snapshots else run.done
             same = (found.state_name, done) == (run.state, run.done)
-            waits = found.state is None or found.state.is_scheduled()
-            run.same_looks = run.same_looks + 1 if same and not waits else 0
-            run.state, run.done = found.state_name, done
-            self._learn(found)
+            # as at first, or rescheduled by a worker that was stopped
+            run.is_scheduled = found.state.is_scheduled()
+            run.unchanged_polls = run.unchanged_polls + 1 if same and not run.is_scheduled else 0
+            run.state, run.done, run.worker = found.state_name, done, worker_of(found)
+            if found.state.is_final() or found.state.is_cancelling():
+                self._end(run, found.state)
+                del self.runs[found.id]
 
-    def _learn(self, found: FlowRun) -> None:
-        state, run = found.state, self.runs[found.id]
-        if state is None:
-            return
-        run.worker = worker_of(found)
-        if state.is_scheduled():  # as at first, or given back by a worker that was stopped
-            self._scheduled.add(found.id)
-        else:
-            self._scheduled.discard(found.id)
-        if not (state.is_final() or state.is_cancelling()):
-            return
+    def _end(self, run: _Run, state: State[Any]) -> None:
+        """Count a shard that is done, and start again one that is not."""
         if state.is_completed():
-            del self.runs[found.id]
             # whatever its last report was, it has done all of its shard
             done = replace(run.done, members=run.shard.members)
             self._batch.progress.finish_elsewhere(run.worker, done)
@@ -309,14 +308,12 @@ class _Fleet:
         # while it was being started stays Cancelling for minutes.
         elif state.is_cancelled() or state.is_cancelling():
             self._start(run.shard, run.attempt)
-            del self.runs[found.id]
         elif run.attempt < ATTEMPTS:
             self._log.warning(
                 "Shard %d: %s (%s); attempt %d of %d follows.",
                 *(run.shard.number, state.name, state.message, run.attempt + 1, ATTEMPTS),
             )
             self._start(run.shard, run.attempt + 1)
-            del self.runs[found.id]
         else:
             raise ShardError(
                 f"Shard {run.shard.number} failed {ATTEMPTS} times, the last so: "
@@ -324,7 +321,13 @@ class _Fleet:
             )
 
     def _start(self, shard: Shard, attempt: int) -> None:
-        for turn in count():
+        self._starting = shard, attempt
+        self.runs[self._find_or_make(shard, attempt)] = _Run(shard, attempt)
+        self._starting = None
+
+    def _find_or_make(self, shard: Shard, attempt: int) -> UUID:
+        turn = 0
+        while True:
             # The key gives a run back that an earlier run of this batch started, and that may
             # still be at work; one that has ended left something undone, or we would not be here.
             key = f"{self._batch.id}-{shard.number}-{attempt}-{turn}"
@@ -334,6 +337,7 @@ class _Fleet:
                     "archive": self._batch.archive.uri,
                     "output": self._batch.output.uri,
                     "shard": shard.number,
+                    "batch": self._batch.id,
                     # a worker of another version has the same defaults, and refuses what it
                     # does not know
                     "settings": self._batch.settings.model_dump(mode="json", exclude_defaults=True),
@@ -345,6 +349,5 @@ class _Fleet:
             )
             assert isinstance(run, FlowRun)
             if run.state is None or not (run.state.is_final() or run.state.is_cancelling()):
-                self.runs[run.id] = _Run(shard, attempt)
-                self._scheduled.add(run.id)
-                return
+                return run.id
+            turn += 1

@@ -1,20 +1,50 @@
 import os
+import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from hypothesis import HealthCheck, settings
 
-from benchmarks.server import prefect_server
-from intake.samples import write_sample
+from intake.cli.samples import write_sample
 from tests.services import S3, seaweedfs
-from tests.stack import DATABASE, database
 
-SAMPLE_MEMBERS = 100
+SAMPLE_MEMBERS = 40  # in which every kind of member is, and one of each twice
+SERVICES = {"prefect", "s3"}
+
+_FILE_MARKS = re.compile(r"^pytestmark = .*", re.MULTILINE)
+_MARK = re.compile(r"pytest\.mark\.(\w+)")
+_WITHOUT = re.compile(r"not \w+( and not \w+)*")
+
+# A shell that starts them in the background has the tests ignore SIGINT, and all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# no test may depend on how fast the machine is
+settings.register_profile("facecrop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("facecrop")
+settings.register_profile("fast", settings.get_profile("facecrop"), max_examples=30)
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves unread the files of which -m wants no test: what they import takes seconds."""
+    wanted = str(config.option.markexpr)
+    if collection_path.suffix != ".py" or not _WITHOUT.fullmatch(wanted):
+        return None
+    marks = _MARK.findall("".join(_FILE_MARKS.findall(collection_path.read_text())))
+    return True if any(f"not {mark}" in wanted.split(" and ") for mark in marks) else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the files with slow tests first: at the end no process is to wait for another's."""
+    """Mark what needs a server, and put the files with slow tests first.
+
+    At the end no process is to wait for another's.
+    """
+    for item in items:
+        if SERVICES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("service")
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
@@ -33,18 +63,30 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 @pytest.fixture(scope="session")
 def prefect() -> Iterator[dict[str, str]]:
-    """A real Prefect server that this process uses; gives what others need to use it, too.
+    """A real Prefect server that this process uses; give what others need to use it, too.
 
     On PostgreSQL: what Prefect takes by itself, SQLite, refuses a write now and then when workers,
     runs and automations all write at once.
     """
+    from prefect.settings import (
+        PREFECT_API_SSL_CERT_FILE,
+        PREFECT_API_URL,
+        temporary_settings,
+    )
+
+    from infra.servers.prefect import prefect_server
+    from tests.stack import DATABASE, database
+
     with (
         database() as url,
         prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as server,
     ):
         os.environ[DATABASE] = url
         environment = {"PREFECT_API_URL": server.url}
-        with temporary_settings({PREFECT_API_URL: server.url}):
+        certificates = os.environ["PREFECT_API_SSL_CERT_FILE"]
+        with temporary_settings(
+            {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
+        ):
             yield environment
 
 

@@ -2,164 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-_START_SECONDS = 60
-_GRPC = 10_000  # SeaweedFS listens for gRPC this far above each of its ports
+from infra.servers.seaweedfs import S3, SeaweedFS, free_ports, seaweedfs
+from intake.cli.samples import write_sample
 
-
-@dataclass(frozen=True)
-class S3:
-    """A running S3-compatible server with one bucket.
-
-    Attributes:
-        endpoint: its address.
-        bucket: the bucket's name.
-        environment: what a process needs to talk to it.
-        pid: of the server's one process, while it runs.
-    """
-
-    endpoint: str
-    bucket: str
-    environment: dict[str, str]
-    pid: int = 0
-
-
-def free_ports(count: int) -> list[int]:
-    """Finds ports on 127.0.0.1 that are free, each together with the one 10,000 above."""
-    found: list[socket.socket] = []
-    port = random.randrange(20_000, 40_000)  # tests run in several processes
-    while len(found) < 2 * count:
-        port += 1
-        pair = [socket.socket(), socket.socket()]
-        try:
-            pair[0].bind(("127.0.0.1", port))
-            pair[1].bind(("127.0.0.1", port + _GRPC))
-        except OSError:
-            for one in pair:
-                one.close()
-        else:
-            found += pair
-    ports = [one.getsockname()[1] for one in found[::2]]
-    for one in found:
-        one.close()
-    return ports
-
-
-@dataclass(frozen=True)
-class SeaweedFS:
-    """How to run SeaweedFS, an S3-compatible server, with its data in a folder.
-
-    Attributes:
-        command, environment: of the process.
-        s3: what it is to its clients, once it is ready.
-    """
-
-    command: list[str]
-    environment: dict[str, str]
-    s3: S3
-
-    @classmethod
-    def on_free_ports(cls, folder: Path, bucket: str) -> SeaweedFS:
-        """With the data in `folder`, which is made.
-
-        Raises:
-            RuntimeError: SeaweedFS is not installed.
-        """
-        weed = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-        if weed is None:
-            raise RuntimeError("SeaweedFS is missing: install the development dependencies")
-        master, volume, filer, admin, s3 = free_ports(5)
-        data = folder / "data"
-        data.mkdir(parents=True)
-        options = {
-            **{"dir": data, "ip": "127.0.0.1", "ip.bind": "127.0.0.1"},
-            **{"master.port": master, "volume.port": volume, "filer.port": filer},
-            **{"admin.port": admin, "s3.port": s3, "s3.port.iceberg": 0, "s3.port.lance": 0},
-            **{"master.telemetry": "false", "webdav": "false", "s3.autoCreateBucket": "false"},
-        }
-        clients = {
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
-            "AWS_ACCESS_KEY_ID": "test-key",
-            "AWS_SECRET_ACCESS_KEY": "test-secret",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        return cls(
-            [weed, "mini", *(f"-{name}={value}" for name, value in options.items())],
-            # with half of that, three quarters of what a large range costs is collecting garbage
-            {**clients, "GOMEMLIMIT": "512MiB"},
-            S3(clients["AWS_ENDPOINT_URL"], bucket, clients),
-        )
-
-    def is_ready(self) -> bool:
-        """Whether the server takes the bucket, which is made: only then do all its parts answer."""
-        import botocore.exceptions  # type: ignore[import-untyped]
-        import botocore.session  # type: ignore[import-untyped]
-
-        client = botocore.session.get_session().create_client(
-            "s3",
-            endpoint_url=self.s3.endpoint,
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=self.environment["AWS_DEFAULT_REGION"],
-        )
-        try:
-            with suppress(client.exceptions.BucketAlreadyOwnedByYou):
-                client.create_bucket(Bucket=self.s3.bucket)
-            client.put_object(Bucket=self.s3.bucket, Key="ready", Body=b"")
-            client.delete_object(Bucket=self.s3.bucket, Key="ready")
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-            return False
-        return True
-
-
-@contextmanager
-def seaweedfs(folder: Path, bucket: str = "photos") -> Iterator[S3]:
-    """Runs SeaweedFS with its data and log in `folder`, and ends the process it started."""
-    weed = SeaweedFS.on_free_ports(folder, bucket)
-    with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(
-            weed.command,
-            env={**os.environ, **weed.environment},
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            until = time.monotonic() + _START_SECONDS
-            while not weed.is_ready():
-                if process.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError(f"SeaweedFS did not start; see {log.name}")
-                time.sleep(0.2)
-            yield replace(weed.s3, pid=process.pid)
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+__all__ = ["S3", "SeaweedFS", "free_ports", "seaweedfs"]  # and what is defined below
 
 
 @contextmanager
 def web_server(folder: Path, handler: type[QuietHandler] | None = None) -> Iterator[str]:
-    """Serves a folder over HTTP, with ranges unless a handler says otherwise; gives its address."""
+    """Serve a folder over HTTP, with ranges unless a handler says otherwise; give its address."""
     answer = partial(handler or RangeHandler, directory=str(folder))
     server = ThreadingHTTPServer(("127.0.0.1", 0), answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -167,6 +29,31 @@ def web_server(folder: Path, handler: type[QuietHandler] | None = None) -> Itera
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def slow_sample(folder: Path, members: int, seconds: float) -> Iterator[tuple[Path, str]]:
+    """Write a sample, and serve it with a pause before each range; give its path and its URL."""
+    place = folder / "sample.zip"
+    write_sample(place, members)
+    with web_server(folder, slowly(seconds)) as address:
+        yield place, f"{address}/{place.name}"
+
+
+def slowly(seconds: float) -> type[RangeHandler]:
+    """Files with ranges, one range at a time and each after a pause.
+
+    A batch of them is in progress as long as a test needs, on any machine, at work on few images.
+    """
+    turn = threading.Lock()
+
+    class Slow(RangeHandler):
+        def do_GET(self) -> None:
+            with turn:
+                time.sleep(seconds)
+            super().do_GET()
+
+    return Slow
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

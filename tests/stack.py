@@ -24,12 +24,13 @@ from pathlib import Path
 
 import redis
 
-from benchmarks.server import drain
+from infra.servers.prefect import drain, one_authority
 from tests.services import free_ports
 
 DATABASE = "TESTS_DATABASE_URL"
 """The variable that says where the tests' own Prefect server has its rows."""
 
+_AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
 _START_SECONDS = 120
 _STOP_SECONDS = 30
 _POSTGRES_USER = "postgres"  # initdb and postgres refuse to run as root
@@ -56,7 +57,7 @@ class Daemon:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it, and waits until it answers.
+        """Start it, and wait until it answers.
 
         Raises:
             RuntimeError: it does not; the message has the end of its log.
@@ -80,7 +81,7 @@ class Daemon:
             time.sleep(0.2)
 
     def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
-        """Ends it with all that it has started, gracefully or not."""
+        """End it with all that it has started, gracefully or not."""
         if self._process is None:
             return
         # a postmaster that is told to stop waits for its clients unless it is told to cut them off
@@ -97,7 +98,7 @@ class Daemon:
         self._process = None
 
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it and starts it again, on the same data and ports."""
+        """End it and start it again, on the same data and ports."""
         self.kill(how)
         self.start()
 
@@ -118,7 +119,7 @@ class Stack:
     folder: Path
 
     def lose_all_rows(self) -> None:
-        """Starts everything again on an empty database and an empty Redis, as after a disk died."""
+        """Start everything again on an empty database and an empty Redis, as after a disk died."""
         for daemon in (self.services, self.server, self.redis, self.postgres):
             daemon.kill()
         for name in ("postgres", "redis"):
@@ -131,7 +132,7 @@ class Stack:
 
 @contextmanager
 def database() -> Iterator[str]:
-    """Runs PostgreSQL alone, and ends it; gives the URL that a Prefect server takes."""
+    """Run PostgreSQL alone, and end it; give the URL that a Prefect server takes."""
     (port,) = free_ports(1)
     with _open_folder() as folder:
         postgres = _postgres(folder / "postgres", port)
@@ -144,7 +145,7 @@ def database() -> Iterator[str]:
 
 @contextmanager
 def prefect_stack() -> Iterator[Stack]:
-    """Runs all of it in a temporary folder, and ends it."""
+    """Run all of it in a temporary folder, and end it."""
     postgres_port, redis_port, api_port = free_ports(3)
     with ExitStack() as stack:
         folder = stack.enter_context(_open_folder())
@@ -172,7 +173,8 @@ def prefect_stack() -> Iterator[Stack]:
             stack.callback(daemon.kill)
             daemon.start()
         try:
-            yield Stack(postgres, redis_server, server, services, {"PREFECT_API_URL": url}, folder)
+            client = {"PREFECT_API_URL": url, _AUTHORITIES: environment[_AUTHORITIES]}
+            yield Stack(postgres, redis_server, server, services, client, folder)
         finally:
             drain()
 
@@ -268,6 +270,7 @@ def _server_environment(folder: Path, postgres_port: int, redis_port: int) -> di
         "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL": f"{store}/0",
         "PREFECT_SERVER_DOCKET_URL": f"{store}/1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        _AUTHORITIES: str(one_authority(folder)),
         "DO_NOT_TRACK": "1",
     }
 

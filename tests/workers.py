@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -24,11 +25,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, State, StateType
 from prefect.deployments import run_deployment
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 
-from benchmarks.process import descendants
-from deployments.__main__ import main as apply_deployments
-from tasks.priority import queue_name
+from deployments.apply import main as apply_deployments
+from infra.servers.process import descendants
+from tasks.lifecycle.priority import queue_name
 from tests.stack import Stack, prefect_stack
 
 Worker = subprocess.Popen[bytes]
@@ -37,7 +38,7 @@ StartWorker = Callable[[str], Worker]
 
 @contextmanager
 def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[StartWorker]:
-    """Gives what starts a worker by a name, with its log in a folder; ends all that it started.
+    """Give what starts a worker by a name, with its log in a folder; end all that it started.
 
     Runs that other tests have left undone are removed first: a worker would take them.
     """
@@ -73,18 +74,24 @@ def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[St
 
 @contextmanager
 def production(folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
-    """Runs Prefect as in production, with all of Facecrop deployed, for this process and workers.
+    """Run Prefect as in production, with all of Facecrop deployed, for this process and workers.
 
     Args:
         folder: for the workers' logs.
     """
     with (
         prefect_stack() as stack,
-        temporary_settings({PREFECT_API_URL: stack.environment["PREFECT_API_URL"]}),
+        temporary_settings(
+            {
+                PREFECT_API_URL: stack.environment["PREFECT_API_URL"],
+                PREFECT_API_SSL_CERT_FILE: stack.environment["PREFECT_API_SSL_CERT_FILE"],
+            }
+        ),
         pytest.MonkeyPatch.context() as patch,
         process_workers(stack.environment, folder) as start_worker,
     ):
-        patch.setenv("PREFECT_API_URL", stack.environment["PREFECT_API_URL"])
+        for name, value in stack.environment.items():
+            patch.setenv(name, value)
         assert apply_deployments() == 0
         yield stack, start_worker
 
@@ -92,22 +99,31 @@ def production(folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
 def _remove_unended_runs() -> None:
     undone = FlowRunFilterStateType(any_=[one for one in StateType if one not in TERMINAL_STATES])
     wanted = FlowRunFilter(state=FlowRunFilterState(type=undone))
-    with get_client(sync_client=True) as client:
-        while runs := client.read_flow_runs(flow_run_filter=wanted):
-            for run in runs:
-                client.delete_flow_run(run.id)
+    client = this_client()
+    while runs := client.read_flow_runs(flow_run_filter=wanted):
+        for run in runs:
+            client.delete_flow_run(run.id)
 
 
 def kill(worker: Worker) -> None:
-    """Kills a worker with the runs that it has started, as if its machine had died."""
-    for process in [worker.pid, *descendants(worker.pid)]:
+    """Kill a worker with the runs that it has started, as if its machine had died.
+
+    All are stopped first: of processes that run, proc(5) may leave out children.
+    """
+    found: set[int] = set()
+    while new := {worker.pid, *descendants(worker.pid)} - found:
+        found |= new
+        for process in new:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGSTOP)
+    for process in found:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     worker.wait()
 
 
 def submit(archive: str, output: str, settings: Mapping[str, Any], *, priority: int = 5) -> FlowRun:
-    """Starts a batch on the process pool."""
+    """Start a batch on the process pool."""
     run = run_deployment(
         "crop-archive/process",
         parameters={
@@ -123,10 +139,22 @@ def submit(archive: str, output: str, settings: Mapping[str, Any], *, priority: 
     return run
 
 
+def this_client() -> SyncPrefectClient:
+    """A client of the server that this process uses.
+
+    To make one costs twenty times as much as to ask it something, and tests ask until it is so.
+    """
+    return _client_of(str(PREFECT_API_URL.value()))
+
+
+@cache
+def _client_of(url: str) -> SyncPrefectClient:
+    return SyncPrefectClient(url).__enter__()
+
+
 def look(run: UUID) -> FlowRun:
     """A run as the server has it now."""
-    with get_client(sync_client=True) as client:
-        return client.read_flow_run(run)
+    return this_client().read_flow_run(run)
 
 
 def state(run: UUID) -> State[Any]:
@@ -138,26 +166,20 @@ def state(run: UUID) -> State[Any]:
 
 def states(run: UUID) -> list[str]:
     """Names of the states that a run has been in, oldest first."""
-    with get_client(sync_client=True) as client:
-        found = client.read_flow_run_states(run)
+    found = this_client().read_flow_run_states(run)
     return [str(one.name) for one in sorted(found, key=lambda one: one.timestamp)]
 
 
 def shards_of(run: UUID) -> list[FlowRun]:
     """The runs of a batch's shards."""
-    with get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            flow_run_filter=FlowRunFilter(
-                parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run])
-            )
-        )
+    children = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[run]))
+    return this_client().read_flow_runs(flow_run_filter=children)
 
 
 def artifacts_of(run: UUID) -> list[Artifact]:
     """What a run shows on its page."""
     mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-    with get_client(sync_client=True) as client:
-        return client.read_artifacts(flow_run_filter=mine)
+    return this_client().read_artifacts(flow_run_filter=mine)
 
 
 def taken_by(run: FlowRun) -> str:
@@ -166,7 +188,7 @@ def taken_by(run: FlowRun) -> str:
 
 
 def wait_for_end(run: UUID, seconds: float = 240) -> None:
-    """Waits until a batch's run has ended. One that has crashed is soon scheduled again.
+    """Wait until a batch's run has ended. One that has crashed is soon scheduled again.
 
     Raises:
         AssertionError: it has not in time; the message tells how it and its shards are.
@@ -174,8 +196,7 @@ def wait_for_end(run: UUID, seconds: float = 240) -> None:
     until = time.monotonic() + seconds
     while not (now := state(run)).is_final() or now.is_crashed():
         if time.monotonic() > until:
-            with get_client(sync_client=True) as client:
-                found = client.read_flow_run_states(run)
+            found = this_client().read_flow_run_states(run)
             told = [f"{one.timestamp:%H:%M:%S} {one.name}: {one.message}" for one in found]
             told += [f"shard: {one.name}: {one.state!r}" for one in shards_of(run)]
             raise AssertionError("\n".join(["It has not ended.", *told]))
@@ -183,7 +204,7 @@ def wait_for_end(run: UUID, seconds: float = 240) -> None:
 
 
 def wait(what: Callable[[], bool], seconds: float = 240, *, each: float = 0.5) -> None:
-    """Waits until it is so, and looks each so many seconds.
+    """Wait until it is so, and look each so many seconds.
 
     Raises:
         AssertionError: it was not so in time.

@@ -28,7 +28,7 @@ def labelled(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def benchmark() -> Benchmark:
-    """Runs `python -m benchmarks NAME --json --photos FOLDER ...`, and gives what it prints."""
+    """Run `python -m benchmarks NAME --json --photos FOLDER ...`, and give what it prints."""
 
     def run(name: str, photos: Path, *more: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks", name, "--json", "--photos", str(photos)]

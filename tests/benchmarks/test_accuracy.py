@@ -1,103 +1,71 @@
-from pathlib import Path
+"""`python -m benchmarks accuracy` on photos whose labels are known."""
 
-import numpy as np
+import csv
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from benchmarks.accuracy import Agreement, agree
-from benchmarks.photos import Boxes, read_labels
 from tests.benchmarks.conftest import Benchmark
 
+pytestmark = pytest.mark.slow
 
-def boxes(*rows: tuple[float, float, float, float]) -> Boxes:
-    return np.array(rows, np.float32).reshape(-1, 4)
-
-
-FACE = (10.0, 10.0, 20.0, 20.0)
-FAR = (100.0, 100.0, 20.0, 20.0)
+FACE = (180, 68, 88, 110)  # of astronaut.jpg
+FAR = (0, 400, 88, 110)
 
 
-def shifted(by: float) -> tuple[float, float, float, float]:
-    return (FACE[0] + by, *FACE[1:])
+def label(folder: Path, *boxes: tuple[int, ...]) -> None:
+    with (folder / "faces.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [["photo", *"xywh"], *(["astronaut.jpg", *box] for box in boxes)]
+        )
 
 
-def test_each_face_found_is_right() -> None:
-    assert agree(boxes(FAR, FACE), boxes(FACE, FAR)) == Agreement(labelled=2, found=2, right=2)
+def rows_of(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    return [row for row in result["rows"] if row["name"] == name]
 
 
-@pytest.mark.parametrize(
-    ("found", "labelled"),
-    [(boxes(), boxes(FACE)), (boxes(FACE), boxes()), (boxes(), boxes()), (boxes(FAR), boxes(FACE))],
-)
-def test_nothing_right(found: Boxes, labelled: Boxes) -> None:
-    assert agree(found, labelled) == Agreement(len(labelled), len(found), 0)
-
-
-def test_overlap_bound_is_inclusive() -> None:
-    half = (10.0, 10.0, 20.0, 10.0)  # IoU with FACE is exactly 0.5
-    assert agree(boxes(half), boxes(FACE)).right == 1
-    less = (10.0, 10.0, 20.0, 9.5)
-    assert agree(boxes(less), boxes(FACE)).right == 0
-
-
-def test_a_label_is_matched_once() -> None:
-    assert agree(boxes(FACE, shifted(1), shifted(2)), boxes(FACE)) == Agreement(1, 3, 1)
-
-
-def test_best_pair_goes_first() -> None:
-    # The first box found overlaps the second label (0.70) more than the first (0.63), but the
-    # second box found has more of a claim on it (0.90), and overlaps the first too little (0.38).
-    found, labelled = boxes(shifted(4.5), shifted(9)), boxes(shifted(0), shifted(8))
-    assert agree(found, labelled).right == 2
-
-
-def test_recall_and_precision() -> None:
-    total = Agreement(labelled=4, found=5, right=3) + Agreement(labelled=1, found=0, right=0)
-    assert total == Agreement(labelled=5, found=5, right=3)
-    assert total.recall == pytest.approx(0.6)
-    assert total.precision == pytest.approx(0.6)
-
-
-def test_no_recall_without_labels_and_no_precision_without_finds() -> None:
-    assert Agreement().recall is None
-    assert Agreement().precision is None
-
-
-@pytest.mark.parametrize("place", ["", ".."])
-def test_labels_in_the_folder_or_its_parent(tmp_path: Path, place: str) -> None:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    assert read_labels(folder) is None
-    (folder / place / "faces.csv").write_text("photo,x,y,w,h\na.jpg,1,2,3,4\na.jpg,5,6,7,8.5\n")
-    labels = read_labels(folder)
-    assert labels is not None
-    assert labels.keys() == {"a.jpg"}
-    np.testing.assert_array_equal(labels["a.jpg"], boxes((1, 2, 3, 4), (5, 6, 7, 8.5)))
-
-
-@pytest.mark.slow
-def test_command_prints_one_json_object(labelled: Path, benchmark: Benchmark) -> None:
+def test_profiles_sides_and_scores_beside_the_old_algorithm(
+    labelled: Path, benchmark: Benchmark
+) -> None:
     result = benchmark("accuracy", labelled, "--rounds", "2")
-    assert (result["photos"], result["unreadable"], result["labelled"]) == (2, 0, 1)
-    assert result["below_min_face"] == 0
-    assert [row["name"] for row in result["rows"]] == [
-        *("fast", "balanced", "thorough"), *["yunet"] * 20, "haar",
-    ]  # fmt: skip
+    assert (result["photos"], result["labelled"], result["below_min_face"]) == (2, 1, 0)
+    names = [row["name"] for row in result["rows"]]
+    assert names == ["old algorithm", "fast", "balanced", "thorough", *["yunet"] * 20, "haar"]
     assert {row["side"] for row in result["rows"]} == {320, 384, 480, 640, 800, 1024}
-    balanced = result["rows"][1]
-    assert (balanced["found"], balanced["recall"], balanced["precision"]) == (1, 1.0, 1.0)
-    assert all(0 < row["detect_ms"] < row["image_ms"] for row in result["rows"])
-    assert any(row["edge"] for row in result["rows"][:-1])
-    assert not result["rows"][-1]["edge"]  # nothing is as slow
+    for name in ("fast", "balanced", "thorough"):
+        (row,) = rows_of(result, name)
+        assert (row["found"], row["recall"], row["precision"]) == (1, 1.0, 1.0)
+    (old,) = rows_of(result, "old algorithm")
+    assert old["times"] == 1.0
+    for row in result["rows"]:
+        assert 0 < row["detect_ms"] < row["image_ms"]
+        assert row["times"] == pytest.approx(old["image_ms"] / row["image_ms"])
 
 
-@pytest.mark.slow
-def test_the_old_algorithm_works_on_the_same_photos(labelled: Path, benchmark: Benchmark) -> None:
-    result = benchmark("classic", labelled, "--rounds", "2")
-    assert (result["photos"], result["labelled"]) == (2, 1)
-    classic, *profiles = result["sides"]
-    assert [side["name"] for side in profiles] == ["fast", "balanced", "thorough"]
-    assert (classic["name"], classic["times"]) == ("classic", 1.0)
-    assert all(len(side["rounds"]) == 2 for side in result["sides"])
-    for side in profiles:
-        assert (side["faces"], side["recall"], side["precision"]) == (1, 1.0, 1.0)
-        assert side["times"] == pytest.approx(classic["cpu_ms"] / side["cpu_ms"])
+def test_a_label_is_matched_once_and_the_best_pair_goes_first(
+    labelled: Path, benchmark: Benchmark
+) -> None:
+    label(labelled, (FACE[0] + 4, *FACE[1:]), FACE, FAR)
+    (row,) = rows_of(benchmark("accuracy", labelled, "--rounds", "1"), "balanced")
+    assert (row["found"], row["precision"]) == (1, 1.0)
+    assert row["recall"] == pytest.approx(1 / 3)
+
+
+def test_what_overlaps_too_little_is_wrong(labelled: Path, benchmark: Benchmark) -> None:
+    label(labelled, FAR)
+    (row,) = rows_of(benchmark("accuracy", labelled, "--rounds", "1"), "balanced")
+    assert (row["found"], row["recall"], row["precision"]) == (1, 0.0, 0.0)
+
+
+def test_labels_are_found_in_the_parent_and_may_be_missing(
+    labelled: Path, benchmark: Benchmark
+) -> None:
+    photos = labelled / "photos"
+    photos.mkdir()
+    (labelled / "astronaut.jpg").rename(photos / "astronaut.jpg")
+    assert benchmark("accuracy", photos, "--rounds", "1")["labelled"] == 1
+    (labelled / "faces.csv").unlink()
+    result = benchmark("accuracy", photos, "--rounds", "1")
+    (row,) = rows_of(result, "balanced")
+    assert (result["labelled"], row["recall"], row["precision"]) == (None, None, None)

@@ -16,6 +16,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+BASES = {
+    "FACECROP_PYTHON_IMAGE": "python:3.11-slim",
+    "FACECROP_POSTGRES_IMAGE": "postgres:15",
+    "FACECROP_REDIS_IMAGE": "redis:7",
+}
 
 
 class Stack:
@@ -28,8 +33,10 @@ class Stack:
         self.images = {"facecrop": self.name, "seaweedfs": f"{self.name}-seaweedfs"}
         engine = _engine_socket()
         foreign = ("PREFECT_", "FACECROP_", "AWS_", "COMPOSE_")
+        bases = {name: image for name in BASES if (image := _base(name))}
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(foreign)},
+            **bases,
             "FACECROP_AUTH": self.auth,
             "FACECROP_DB_PASSWORD": secrets.token_hex(24),
             "FACECROP_PORT": str(self.port),
@@ -45,8 +52,10 @@ class Stack:
         }
 
     def build(self) -> None:
-        """Builds the images; FACECROP_BUILD_ARGS may have what this machine needs for that."""
+        """Build the images; FACECROP_BUILD_ARGS may have what this machine needs for that."""
         extra = shlex.split(os.environ.get("FACECROP_BUILD_ARGS", ""))
+        if base := self.environment.get("FACECROP_PYTHON_IMAGE"):
+            extra += ["--build-arg", f"FACECROP_PYTHON_IMAGE={base}"]
         for target, image in self.images.items():
             command = ["docker", "build", "--file", "infra/Dockerfile", "--target", target, *extra]
             self._run([*command, "--tag", image, "."], DOCKER_BUILDKIT="1")
@@ -56,18 +65,18 @@ class Stack:
         self.compose("up", "--detach", "--no-build", "--wait", *options)
 
     def down(self) -> None:
-        """Removes all that there is of it."""
+        """Remove all that there is of it."""
         self.compose("down", "--volumes", "--remove-orphans")
         self._run(["docker", "image", "rm", *self.images.values()])
 
     def compose(self, *arguments: str) -> str:
-        """Runs `docker compose`, and gives what it prints."""
+        """Run `docker compose`, and give what it prints."""
         # --env-file, as the developer's own infra/.env is none of the test's business
         project = ["--project-name", self.name, "--env-file", os.devnull, "--profile", "seaweedfs"]
         return self._run(["docker", "compose", *project, "-f", "infra/compose.yaml", *arguments])
 
     def execute(self, service: str, *command: str) -> str:
-        """Runs a command in a service's first container."""
+        """Run a command in a service's first container."""
         return self.compose("exec", "-T", service, *command)
 
     def sample(self, archive: str, members: int) -> None:
@@ -78,7 +87,7 @@ class Stack:
             self.execute("worker", "python", "-c", copy)
 
     def crop(self, pool: str, archive: str, output: str, **run: int) -> None:
-        """Runs a batch with these `run` settings as a user would, to its end."""
+        """Run a batch with these `run` settings as a user would, to its end."""
         settings = json.dumps({"run": run})
         parameters = [f"archive={archive}", f"output={output}", f"settings={settings}"]
         self.execute(
@@ -121,7 +130,7 @@ print(json.dumps(pyarrow.parquet.read_table(manifest)["member"].to_pylist()))
                 yield json.loads(self._run(["docker", "inspect", number]))[0]
 
     def remove_runs(self) -> None:
-        """Removes the containers of runs that have not ended by themselves."""
+        """Remove the containers of runs that have not ended by themselves."""
         if numbers := self._runs():
             self._run(["docker", "rm", "--force", *numbers])
 
@@ -165,6 +174,17 @@ def _engine_socket() -> Path:
     endpoint = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
     said = subprocess.run(endpoint, check=True, capture_output=True, text=True).stdout.strip()
     return Path(said.removeprefix("unix://"))
+
+
+def _base(variable: str) -> str | None:
+    """The image to take instead of the one with the digest, if any: what the variable says, or what
+    an engine out of reach of any registry was given under that name."""
+    if chosen := os.environ.get(variable):
+        return chosen
+    inspect = ["docker", "image", "inspect", "--format", "{{json .RepoDigests}}", BASES[variable]]
+    found = subprocess.run(inspect, capture_output=True, text=True)
+    made_here = found.returncode == 0 and not json.loads(found.stdout)
+    return BASES[variable] if made_here else None
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,6 +1,9 @@
-"""`python -m deployments` on a real server, again and again."""
+"""`python -P -m deployments` on a real server, again and again."""
 
 import os
+import re
+import subprocess
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,8 +14,9 @@ from prefect.client.schemas.actions import (
     WorkPoolUpdate,
 )
 
-from deployments.__main__ import main as apply_deployments
-from tasks.limits import SHARDS, STORE
+from deployments.apply import main as apply_deployments
+from tasks.lifecycle.concurrency import SHARDS, STORE
+from tests.deployed import deploy
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -23,7 +27,9 @@ _CHANGING = {"updated", "last_polled", "last_heartbeat", "status", "version_id",
 
 @pytest.fixture
 def client(prefect: dict[str, str]) -> Any:
+    """Of a server on which everything has been applied."""
     os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
+    deploy()
     with get_client(sync_client=True) as client:
         yield client
 
@@ -57,10 +63,23 @@ def _plain(row: Any) -> Any:
     return row.model_dump(mode="json", exclude=_CHANGING)
 
 
-def test_it_may_be_applied_again(client: SyncPrefectClient) -> None:
-    assert apply_deployments() == 0
+def test_it_may_be_applied_again(
+    client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = everything(client)
+    run = subprocess.run
+    done: list[subprocess.CompletedProcess[str]] = []
+
+    def kept(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+        done.append(run(*arguments, **options))
+        return done[-1]
+
+    monkeypatch.setattr(subprocess, "run", kept)
     assert apply_deployments() == 0
+    [deployed] = done
+    every = Counter(re.findall(r"Deployment '(\S+)' successfully created", deployed.stdout))
+    assert len(every) == 5 * len(POOLS)
+    assert set(every.values()) == {1}
     assert everything(client) == first
     for queues in first["queues"]:
         by_name = {queue["name"]: queue["priority"] for queue in queues}
@@ -69,7 +88,6 @@ def test_it_may_be_applied_again(client: SyncPrefectClient) -> None:
 
 
 def test_what_an_operator_has_changed_stays(client: SyncPrefectClient) -> None:
-    assert apply_deployments() == 0
     pool = POOLS[0]
     client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=7, is_paused=True))
     queue = client.read_work_queue_by_name("priority-3", work_pool_name=pool)
@@ -102,7 +120,6 @@ def test_what_an_operator_has_changed_stays(client: SyncPrefectClient) -> None:
 def test_the_run_form_shows_each_setting_with_its_description_and_bounds(
     client: SyncPrefectClient,
 ) -> None:
-    assert apply_deployments() == 0
     schema = client.read_deployment_by_name("crop-archive/process").parameter_openapi_schema
     assert schema is not None
     parameters, definitions = schema["properties"], schema["definitions"]
@@ -110,7 +127,7 @@ def test_the_run_form_shows_each_setting_with_its_description_and_bounds(
     assert all(parameters[name].get("description") for name in ("archive", "output", "priority"))
     assert (parameters["priority"]["minimum"], parameters["priority"]["maximum"]) == (1, 10)
     groups = definitions["CropSettings"]["properties"]
-    assert set(groups) == {"detection", "crop", "limits", "chunk", "output", "run"}
+    assert set(groups) == {"detection", "crop", "input", "limits", "chunk", "output", "run"}
     for name, model in definitions.items():
         for field, about in model["properties"].items():
             shown = definitions[about["$ref"].rpartition("/")[2]] if "$ref" in about else about

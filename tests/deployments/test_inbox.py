@@ -16,7 +16,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 
-from deployments.__main__ import main as apply_deployments
+from deployments.apply import main as apply_deployments
 from deployments.inbox import inbox_deployments
 from tests.workers import wait
 
@@ -128,7 +128,7 @@ def test_what_an_operator_has_set_outlives_a_deployment(client: SyncPrefectClien
 
 
 def post_by_the_recipe(client: SyncPrefectClient) -> None:
-    """Runs what docs/inbox.md tells people to run."""
+    """Run what docs/inbox.md tells people to run."""
     (recipe,) = re.findall(r"```sh\n(curl .*?)```", RECIPE.read_text(), re.DOTALL)
     subprocess.run(
         ["bash", "-euc", recipe],

@@ -9,6 +9,7 @@ from deployments.pools import job_template, worker_types
 JOB_TEMPLATE = Path(__file__).parents[2] / "infra" / "kubernetes" / "job-template.json"
 
 
+@pytest.mark.slow
 def test_jobs_on_kubernetes_are_made_from_our_template(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "kubernetes" not in worker_types()
     monkeypatch.setenv("FACECROP_KUBERNETES_JOB_TEMPLATE", str(JOB_TEMPLATE))

@@ -4,6 +4,7 @@ Stands in for what no file does reliably to a decoder that is kept up to date. R
 the environment names a file that remembers which image has done its harm already.
 """
 
+import errno
 import os
 import signal
 import time
@@ -11,11 +12,16 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from detection import child
-from detection.image import Image, crop_faces
+from detection.image import crop_faces
+from detection.result import Image
+from detection.sandbox import child
 
 ABORTS, HANGS, EATS = b"this one aborts", b"this one hangs", b"this one eats memory"
 ABORTS_ONCE = b"this one aborts once"
+STOPS, IS_KILLED, BREAKS = b"this one stops", b"this one is killed", b"this one breaks"
+WANTS_A_THREAD, WANTS_A_FILE = b"this one wants a thread", b"this one wants a file"
+NO_THREADS = "POISON_NO_THREADS"
+"""Set where no image gets a thread."""
 MEMORY_FILE = "POISON_MEMORY"
 
 
@@ -26,6 +32,16 @@ def _crop_faces(data: bytes, *others: Any) -> Image:
     if end.endswith(ABORTS_ONCE) and not Path(os.environ[MEMORY_FILE]).exists():
         Path(os.environ[MEMORY_FILE]).touch()
         os.kill(os.getpid(), signal.SIGSEGV)
+    if end.endswith(STOPS):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    if end.endswith(IS_KILLED):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end.endswith(BREAKS):
+        raise LookupError("nobody foresaw \x1b[31mthis")
+    if end.endswith(WANTS_A_THREAD) or NO_THREADS in os.environ:
+        raise RuntimeError("can't start new thread")
+    if end.endswith(WANTS_A_FILE):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     if end.endswith(HANGS):
         while True:
             time.sleep(1)

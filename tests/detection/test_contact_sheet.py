@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from detection.contact_sheet import contact_sheet, thumbnail
 from detection.crop import encode
-from detection.settings import ImageFormat
+from detection.options import ImageFormat
 
 GAP = 4
 RED, BLUE = (30, 30, 220), (220, 30, 30)  # BGR

@@ -10,7 +10,7 @@ from PIL import Image
 
 from detection.crop import cut, encode, sharpness
 from detection.geometry import Square
-from detection.settings import ImageFormat
+from detection.options import ImageFormat
 from tests.pictures import astronaut, bgr
 
 Pixels = NDArray[np.uint8]

@@ -4,7 +4,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from io import BytesIO
 from typing import Any, cast
 
@@ -15,9 +15,8 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
 
-from detection import decode
-from detection.decode import REDUCTIONS, Source
-from detection.errors import ImageError, ImageErrorCode
+from detection.codecs.decode import REDUCTIONS, Source
+from detection.errors import ImageError, ImageErrorCode, ImageWarning
 from detection.geometry import Region
 from tests.pictures import EXIF_ORIENTATION, astronaut, bgr, encoded, stored_turned
 
@@ -81,6 +80,17 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + checksum
 
 
+def psd(image: Image.Image, version: int = 1, depth: int = 8) -> bytes:
+    """Without layers, its composite not compressed."""
+    channels = np.atleast_3d(np.asarray(image))
+    height, width, count = channels.shape
+    mode = {"L": 1, "RGB": 3, "CMYK": 4}[image.mode]
+    if mode == 4:
+        channels = 255 - channels  # full ink is 0
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", version, count, height, width, depth, mode)
+    return head + bytes(12) + b"\0\0" + np.moveaxis(channels, 2, 0).tobytes()
+
+
 def exif_block(orientation: int) -> bytes:
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
@@ -136,13 +146,35 @@ def formats() -> dict[str, Callable[[], Case]]:
         "GIF animation": (partial(animation, "GIF"), PICTURE, 8.0),
         "AVIF": (partial(encoded, PICTURE, "AVIF", quality=90), PICTURE, LOSSY),
         "HEIC": (partial(encoded, PICTURE, "HEIF", quality=90), PICTURE, LOSSY),
+        "HEIC grey": (partial(encoded, GREY, "HEIF", quality=90), GREY, LOSSY),
+        "HEIC alpha": (partial(encoded, hole, "HEIF", quality=95), on_white(hole), LOSSY),
+        "JPEG2000": (partial(encoded, PICTURE, "JPEG2000"), PICTURE, LOSSLESS),
+        "JPEG2000 lossy": (
+            partial(encoded, PICTURE, "JPEG2000", quality_layers=[8], irreversible=True),
+            PICTURE, LOSSY,
+        ),
+        "JPEG2000 grey": (partial(encoded, GREY, "JPEG2000"), GREY, LOSSLESS),
+        "JPEG2000 alpha": (partial(encoded, hole, "JPEG2000"), on_white(hole), LOSSLESS),
+        "JPEG2000 alone": (partial(encoded, PICTURE, "JPEG2000", no_jp2=True), PICTURE, LOSSLESS),
+        "PSD": (partial(psd, PICTURE), PICTURE, LOSSLESS),
+        "PSD grey": (partial(psd, GREY), GREY, LOSSLESS),
+        "PSD CMYK": (partial(psd, PICTURE.convert("CMYK")), PICTURE, LOSSLESS),
+        "PPM": (partial(encoded, PICTURE, "PPM"), PICTURE, LOSSLESS),
+        "PPM grey": (partial(encoded, GREY, "PPM"), GREY, LOSSLESS),
+        "PPM 1-bit": (partial(encoded, one_bit, "PPM"), one_bit, LOSSLESS),
+        "TGA": (partial(encoded, PICTURE, "TGA"), PICTURE, LOSSLESS),
+        "TGA RLE": (partial(encoded, PICTURE, "TGA", compression="tga_rle"), PICTURE, LOSSLESS),
+        "TGA of old": (lambda: encoded(PICTURE, "TGA")[:-26], PICTURE, LOSSLESS),
+        "PCX": (partial(encoded, PICTURE, "PCX"), PICTURE, LOSSLESS),
+        "SGI": (partial(encoded, PICTURE, "SGI"), PICTURE, LOSSLESS),
+        "QOI": (partial(encoded, PICTURE, "QOI"), PICTURE, LOSSLESS),
     }  # fmt: skip
     made = {
         name: cast(Callable[[], Case], lambda make=make, ref=ref, most=most: (make(), ref, most))
         for name, (make, ref, most) in cases.items()
     }
     made["PNG palette with transparency"] = lambda: (*palette_with_transparency(), LOSSLESS)
-    return made
+    return {name: cache(make) for name, make in made.items()}
 
 
 FORMATS = formats()
@@ -339,7 +371,8 @@ DAMAGED = {ImageErrorCode.TRUNCATED_IMAGE, ImageErrorCode.CORRUPT_IMAGE}
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 @pytest.mark.parametrize(
     "name", ["JPEG", "JPEG progressive", "JPEG CMYK", "PNG", "WebP", "GIF", "TIFF", "TIFF LZW",
-             "BMP", "AVIF", "HEIC"],
+             "BMP", "AVIF", "HEIC", "JPEG2000", "JPEG2000 alone", "PSD", "PPM", "PCX", "SGI",
+             "QOI"],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*EXIF.*", "ignore:Truncated File Read")
 def test_a_file_cut_short_fails(name: str, share: float) -> None:
@@ -354,13 +387,78 @@ def test_a_jpeg_cut_anywhere_in_its_picture_is_truncated() -> None:
     data = data[:20] + exif + data[20:]
     scan = data.rindex(b"\xff\xda")
     opened(data).decode()
-    for end in (scan + 20, (scan + len(data)) // 2, len(data) - 10, len(data) - 1):
-        assert code_of(data[:end]) is ImageErrorCode.TRUNCATED_IMAGE
+    film = b"ftypmp42" + np.random.default_rng(1).bytes(100_000) + b"\xff\xd9"
+    for end in (scan + 20, (scan + len(data)) // 2, len(data) - 10):
+        for behind in (b"", b"\xff\xd9", film):
+            assert code_of(data[:end] + behind) is ImageErrorCode.TRUNCATED_IMAGE
     for end in range(3, scan, 97):  # its thumbnail's end marker is not the picture's
         assert code_of(data[:end]) in DAMAGED
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "AVIF", "HEIC"])
+def test_damage_behind_which_the_decoder_finds_its_way_is_no_end() -> None:
+    data = bytearray(encoded(PICTURE, "JPEG", restart_marker_rows=1))
+    whole = opened(bytes(data)).decode()
+    third = data.index(b"\xff\xd2", data.rindex(b"\xff\xda")) + 12
+    data[third : third + 2] = b"\xff\x9f"
+    pixels = opened(bytes(data)).decode()
+    assert np.array_equal(pixels[-16:], whole[-16:])
+    assert not np.array_equal(pixels, whole)
+    assert code_of(bytes(data[:-400])) is ImageErrorCode.TRUNCATED_IMAGE
+
+
+def test_an_error_behind_a_warning_shows_nothing_of_the_memory() -> None:
+    data = encoded(PICTURE, "JPEG", progressive=True)
+    data = data[:-900] + b"\xff\x36 no such marker \xff\xd9"
+    np.full((*PICTURE.size[::-1], 3), 77, np.uint8)  # freed: it would lie where pixels come next
+    assert code_of(data) in DAMAGED
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"", b"\xff", bytes(510), b"Image_UTC_Data" + b"film" * 10_000, b"\xff\x36film",
+        b"\xff\xd9\xff\x36film", b"\xff\xd9\xff\xd8\xff\xe0",
+    ],
+    ids=["nothing", "half", "zeros", "film", "marker", "film behind", "picture behind"],
+)  # fmt: skip
+@pytest.mark.parametrize("stray", [b"", b"\0\0\0"])
+def test_a_jpeg_with_all_of_its_rows_is_whole(
+    options: dict[str, Any], behind: bytes, stray: bytes
+) -> None:
+    data = encoded(PICTURE, "JPEG", **options)
+    whole = opened(data).decode()
+    changed = data[:20] + stray + data[20:-2] + behind
+    for reduction in REDUCTIONS:
+        right = opened(data).decode(reduction)
+        assert np.array_equal(opened(changed).decode(reduction), right)
+    region = Region(10, 5, 60, 40)
+    source = opened(changed)
+    source.decode(8)
+    top, _ = source.decode_around(region, 1)
+    assert np.array_equal(top[:40, :60], whole[:40, :60])
+
+
+def test_what_was_in_the_way_of_a_whole_jpeg_is_told() -> None:
+    data = encoded(PICTURE, "JPEG")
+    told = {
+        data: set(),
+        data + b"film" * 999: set(),
+        data[:-2]: {ImageWarning.END_MISSING},
+        data[:-1]: {ImageWarning.END_MISSING},
+        data[:-2] + bytes(510): {ImageWarning.DATA_BEHIND_END},
+        data[:-2] + b"film" * 9999: {ImageWarning.DATA_BEHIND_END},
+    }
+    for changed, warnings in told.items():
+        source = opened(changed)
+        source.decode()
+        assert source.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    "name", ["JPEG", "PNG", "WebP", "GIF", "TIFF", "BMP", "AVIF", "HEIC", "JPEG2000", "PSD", "PPM",
+             "TGA", "TGA RLE", "PCX", "SGI", "QOI"],
+)  # fmt: skip
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_random_damage_gives_a_picture_or_an_image_error(name: str) -> None:
     data, _, _ = FORMATS[name]()
@@ -383,18 +481,49 @@ def test_no_bytes_are_an_empty_file() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"Dear all,\nthe photographs follow.\n", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(64),
-     b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\0" * 64],
-    ids=["text", "mp4", "pdf", "svg", "zeros"],
+    [b"Dear all,\nthe photographs follow.\n", b"\0" * 64, b"<!DOCTYPE html><svg/>", b"P3 plus"],
+    ids=["text", "zeros", "page", "words"],
 )  # fmt: skip
 def test_other_files_are_not_images(data: bytes) -> None:
     assert code_of(data) is ImageErrorCode.NOT_AN_IMAGE
 
 
-def test_heic_needs_its_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = encoded(PICTURE, "HEIF")
-    monkeypatch.setattr(decode, "HEIC", False)
-    assert code_of(data) is ImageErrorCode.UNSUPPORTED_FORMAT
+UNREAD = {
+    "JPEG XL": b"\xff\x0a\xfa\x1f\x41",
+    "JPEG XL in a container": b"\0\0\0\x0cJXL \r\n\x87\n\0\0\0\x14ftypjxl ",
+    "JPEG XR": b"II\xbc\1\x20\0\0\0",
+    "PSD of more than 8 bits": psd(PICTURE, depth=16),
+    "PSB": psd(PICTURE, version=2),
+    "XCF": b"gimp xcf v011\0",
+    "ICO": encoded(PICTURE, "ICO", sizes=[(16, 16)]),
+    "CUR": b"\0\0\2\0\1\0",
+    "EXR": b"\x76\x2f\x31\x01\2\0\0\0",
+    "HDR": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n",
+    "FLIF": b"FLIF31",
+    "BPG": b"BPG\xfb\x20",
+    "DICOM": bytes(128) + b"DICM\2\0\0\0",
+    "PAM": b"P7\nWIDTH 2\n",
+    "PDF": b"%PDF-1.7\n",
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "SVG": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "SVG behind its head": b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- Inkscape -->\n<svg\nid='a'>",
+    "MP4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(64),
+    "MOV": b"\0\0\0\x14ftypqt  \0\0\2\0qt  ",
+    "MOV, old": b"\0\0\7\x2cmoov\0\0\0\x6cmvhd",
+    "AVI": b"RIFF\0\1\0\0AVI LIST",
+    "Matroska": b"\x1a\x45\xdf\xa3\x01",
+    "WMV": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_known_format_that_is_not_read_is_named(name: str) -> None:
+    with pytest.raises(ImageError, match="which Facecrop does not read") as caught:
+        opened(UNREAD[name])
+    assert caught.value.code is ImageErrorCode.UNSUPPORTED_FORMAT
+    known = name.partition(",")[0].split()
+    hidden = {"EXR": "OpenEXR", "CUR": "cursor", "MP4": "film", "MOV": "film"}
+    assert hidden.get(known[0], known[0]) in str(caught.value)
 
 
 # --- bombs ----------------------------------------------------------------------------------------

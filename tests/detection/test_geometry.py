@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from detection.geometry import iou, square_around, suppress
+from detection.detectors.overlap import iou, suppress
+from detection.geometry import Square, square_around
 
 Box = tuple[int, int, int, int]
 
@@ -88,3 +89,11 @@ def test_a_fifth_of_padding_makes_the_longer_side_1_4_times_as_long() -> None:
 
 def test_square_of_a_speck_has_a_pixel() -> None:
     assert square_around(f32([5, 5, 0.1, 0.1]), 0).side == 1
+
+
+def test_what_lies_outside_of_an_image_is_told() -> None:
+    assert Square(0, 0, 100).outside(100, 200) == 0
+    assert Square(-50, 10, 100).outside(100, 200) == 0.5
+    assert Square(-50, 150, 100).outside(100, 200) == 0.75
+    assert Square(-50, -50, 200).outside(100, 100) == 0.75
+    assert Square(300, 0, 10).outside(100, 100) == 1

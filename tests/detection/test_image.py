@@ -9,15 +9,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from detection.codecs.decode import Source
 from detection.crop import cut
-from detection.decode import Source
-from detection.detector import Detector, Faces
-from detection.geometry import iou
-from detection.haar import Haar
-from detection.image import WHOLE_DECODE_PIXELS, Crop, crop_faces, make_detector
-from detection.image import Image as Result
+from detection.decoded import WHOLE_DECODE_PIXELS
+from detection.detectors.base import Detector, Faces
+from detection.detectors.haar import Haar
+from detection.detectors.overlap import iou
+from detection.detectors.yunet import Yunet
+from detection.image import crop_faces, make_detector
+from detection.result import Crop
+from detection.result import Image as Result
 from detection.settings import CutSettings, DetectionSettings
-from detection.yunet import Yunet
 from tests.pictures import (
     EXIF_ORIENTATION,
     astronaut,
@@ -126,9 +128,9 @@ def test_memory_views_are_read_like_bytes(yunet: Yunet) -> None:
 
 
 def test_haar_finds_the_astronaut_without_scores() -> None:
-    detector = make_detector(DetectionSettings(method="haar"))
+    settings = DetectionSettings(method="haar")
     image = crop_faces(
-        astronaut_jpeg(), detector, DetectionSettings(), CutSettings(max_faces=1), MAX_PIXELS
+        astronaut_jpeg(), make_detector(settings), settings, CutSettings(max_faces=1), MAX_PIXELS
     )
     (face,) = image.crops
     assert overlap(face.box, ASTRONAUT) > 0.4
@@ -185,8 +187,8 @@ def test_faces_below_the_score_are_left_out(several: bytes) -> None:
     scores = sorted(face.score or 0 for face in crop(several, Yunet(0.5, 0.3)).crops)
     assert scores[0] < scores[1]
     between = (scores[0] + scores[1]) / 2
-    detector = make_detector(DetectionSettings(min_score=between))
-    kept = crop_faces(several, detector, DetectionSettings(), CutSettings(), MAX_PIXELS).crops
+    settings = DetectionSettings(min_score=between)
+    kept = crop(several, make_detector(settings), settings).crops
     assert sorted(face.score or 0 for face in kept) == scores[1:]
 
 
@@ -248,7 +250,7 @@ def test_crops_have_the_detail_of_the_full_picture(
     exif[EXIF_ORIENTATION] = orientation
     data = encoded(stored_turned(picture(), orientation), "JPEG", quality=92, exif=exif)
     settings = CutSettings(format="png")
-    image = crop(data, yunet, settings=settings)
+    image = crop(data, yunet, DetectionSettings(side=640), settings)
     assert image.width * image.height > WHOLE_DECODE_PIXELS
     face = image.crops[0]
     full = Source.open(data, MAX_PIXELS).decode()

@@ -13,38 +13,43 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from detection import sandbox
 from detection.errors import ImageError, ImageErrorCode
-from detection.image import Image as Result
 from detection.image import crop_faces, make_detector
-from detection.messages import Bounds
-from detection.sandbox import UnforeseenError, crop_each_apart
+from detection.result import Image as Result
+from detection.sandbox import pool as sandbox
+from detection.sandbox.pool import crop_isolated
+from detection.sandbox.protocol import Bounds
+from detection.sandbox.replies import UnforeseenError
 from detection.settings import CutSettings, DetectionSettings
+from tests.colours import DISPLAY_P3, profile
 from tests.detection import poison
-from tests.detection.apart import CUT, DETECTION, crop_apart
-from tests.pictures import astronaut_jpeg, encoded, group, no_face_jpeg
+from tests.detection.isolated import CUT, DETECTION, crop_one_isolated
+from tests.pictures import astronaut, astronaut_jpeg, encoded, group, no_face_jpeg
 
 BOUNDS = Bounds(max_pixels=100_000_000, seconds=60, memory_mib=1024)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def own_children() -> Iterator[None]:
-    """No child is left by, or to, another test."""
+    """No child is left by, or to, another file's tests."""
     sandbox.end_idle()
     yield
     sandbox.end_idle()
 
 
 @pytest.fixture
-def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def poisoned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(sandbox, "COMMAND", (sys.executable, "-m", poison.__name__))
     monkeypatch.setenv(poison.MEMORY_FILE, str(tmp_path / "done"))
+    sandbox.end_idle()
+    yield
+    sandbox.end_idle()
 
 
-def apart(
+def isolated(
     data: bytes, bounds: Bounds = BOUNDS, detection: DetectionSettings | None = None
 ) -> Result:
-    return crop_apart(data, bounds, detection or DETECTION)[0]
+    return crop_one_isolated(data, bounds, detection or DETECTION)[0]
 
 
 def without_times(image: Result) -> tuple[object, ...]:
@@ -53,7 +58,7 @@ def without_times(image: Result) -> tuple[object, ...]:
 
 def code_of(data: bytes, bounds: Bounds = BOUNDS) -> ImageErrorCode:
     with pytest.raises(ImageError) as caught:
-        apart(data, bounds)
+        isolated(data, bounds)
     return caught.value.code
 
 
@@ -77,16 +82,25 @@ def test_the_result_is_the_same_as_in_this_process(method: str) -> None:
     cut = CutSettings()
     for data in (astronaut_jpeg(), no_face_jpeg(), encoded(group((300, 200), (600, 300)), "PNG")):
         here = crop_faces(data, make_detector(detection), detection, cut, BOUNDS.max_pixels)
-        there, digest = crop_apart(memoryview(data), BOUNDS, detection, cut)
+        there, digest = crop_one_isolated(memoryview(data), BOUNDS, detection, cut)
         assert without_times(there) == without_times(here)
         assert digest == hashlib.sha256(data).hexdigest()
+
+
+def test_a_child_that_was_started_beforehand_is_used() -> None:
+    sandbox.end_idle()
+    sandbox.warm(1)
+    [child] = sandbox.idle_pids()
+    sandbox.warm(1)
+    assert len(isolated(astronaut_jpeg()).crops) == 1
+    assert sandbox.idle_pids() == [child]
 
 
 def test_one_child_serves_images_and_settings_in_turn() -> None:
     small = CutSettings(size=64, format="png")
     for _ in range(2):
-        assert len(apart(astronaut_jpeg()).crops) == 1
-        image, _ = crop_apart(astronaut_jpeg(), BOUNDS, cut=small)
+        assert len(isolated(astronaut_jpeg()).crops) == 1
+        image, _ = crop_one_isolated(astronaut_jpeg(), BOUNDS, cut=small)
         [face] = image.crops
         with Image.open(BytesIO(face.data)) as picture:
             assert (picture.size, picture.format) == ((64, 64), "PNG")
@@ -100,7 +114,7 @@ def test_an_image_error_is_the_same_as_in_this_process() -> None:
             damaged, make_detector(DetectionSettings()), DetectionSettings(), CutSettings(), 10**8
         )
     with pytest.raises(ImageError) as there:
-        apart(damaged)
+        isolated(damaged)
     assert (there.value.code, str(there.value)) == (here.value.code, str(here.value))
 
 
@@ -112,7 +126,7 @@ def test_images_of_any_size_come_back_in_their_order() -> None:
     faces = encoded(group((300, 200), (600, 300)), "PNG")
     images = [faces, large.getvalue(), faces, faces, large.getvalue(), no_face_jpeg(), faces]
     assert len(large.getvalue()) > 1 << 21
-    done = list(crop_each_apart(enumerate(images), DETECTION, detailed, BOUNDS))
+    done = list(crop_isolated(enumerate(images), DETECTION, detailed, BOUNDS))
     assert [number for number, _ in done] == list(range(len(images)))
     for data, (_, outcome) in zip(images, done, strict=True):
         assert isinstance(outcome, tuple)
@@ -125,26 +139,27 @@ def test_images_of_any_size_come_back_in_their_order() -> None:
 
 @pytest.mark.usefixtures("poisoned")
 def test_the_next_image_is_with_the_child_before_it_is_asked_for() -> None:
-    apart(no_face_jpeg())
+    isolated(no_face_jpeg())
     [child] = sandbox.idle_pids()
     images = [(0, no_face_jpeg()), (1, astronaut_jpeg() + poison.ABORTS), (2, no_face_jpeg())]
-    done = crop_each_apart(images, DETECTION, CUT, BOUNDS)
+    done = crop_isolated(images, DETECTION, CUT, BOUNDS)
     assert next(done)[0] == 0
     assert gone(child, within=15)  # of an image that nobody has waited for yet
     assert [key for key, _ in done] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("poisoned")
-def test_poison_is_told_of_its_image_alone_whatever_is_before_and_behind_it() -> None:
+def test_poison_fails_its_image_alone_whatever_is_before_and_behind_it() -> None:
     endings = [poison.ABORTS, poison.ABORTS_ONCE, poison.HANGS, poison.EATS]
     codes = [ImageErrorCode.DECODER_CRASHED, None, ImageErrorCode.TOO_SLOW]
     codes += [ImageErrorCode.TOO_MUCH_MEMORY]
     order = [0, None, 1, None, 2, 3, None, None, 3, 0, 2, None, 3]
     images = [astronaut_jpeg() + (b"" if each is None else endings[each]) for each in order]
-    bounds = Bounds(10**8, 3, 512)
+    bounds = Bounds(10**8, 15, 512)
     found = [
         outcome.code if isinstance(outcome, ImageError) else outcome
-        for _, outcome in crop_each_apart(enumerate(images), DETECTION, CUT, bounds)
+        for _, outcome in crop_isolated(enumerate(images), DETECTION, CUT, bounds)
     ]
     for number, each in enumerate(order):
         wanted = None if each is None else codes[each]
@@ -158,76 +173,66 @@ def test_poison_is_told_of_its_image_alone_whatever_is_before_and_behind_it() ->
 
 def test_a_child_whose_answers_nobody_wants_is_not_used_again() -> None:
     images = [(number, astronaut_jpeg()) for number in range(3)]
-    done = crop_each_apart(images, DETECTION, CUT, BOUNDS)
+    done = crop_isolated(images, DETECTION, CUT, BOUNDS)
     next(done)
     del done
     assert sandbox.idle_pids() == []
-    assert len(apart(astronaut_jpeg()).crops) == 1
+    assert len(isolated(astronaut_jpeg()).crops) == 1
 
 
 def test_no_child_is_started_for_no_image() -> None:
-    assert list(crop_each_apart((), DETECTION, CUT, BOUNDS)) == []
+    sandbox.end_idle()
+    assert list(crop_isolated((), DETECTION, CUT, BOUNDS)) == []
     assert sandbox.idle_pids() == []
 
 
 @pytest.mark.usefixtures("poisoned")
-def test_a_crash_is_told_of_its_image_alone() -> None:
-    assert apart(no_face_jpeg()).crops == []
+def test_a_crash_fails_its_image_alone() -> None:
+    assert isolated(no_face_jpeg()).crops == []
     with pytest.raises(ImageError, match=r"2 times \(SIGABRT\)") as caught:
-        apart(astronaut_jpeg() + poison.ABORTS)
+        isolated(astronaut_jpeg() + poison.ABORTS)
     assert caught.value.code is ImageErrorCode.DECODER_CRASHED
-    assert len(apart(astronaut_jpeg()).crops) == 1
+    assert len(isolated(astronaut_jpeg()).crops) == 1
 
 
 @pytest.mark.usefixtures("poisoned")
 def test_a_crash_that_does_not_come_again_costs_nothing() -> None:
-    assert len(apart(astronaut_jpeg() + poison.ABORTS_ONCE).crops) == 1
+    assert len(isolated(astronaut_jpeg() + poison.ABORTS_ONCE).crops) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("poisoned")
-def test_an_image_that_hangs_is_given_up_in_time() -> None:
-    apart(no_face_jpeg())
+def test_an_image_that_hangs_is_ended_in_time() -> None:
+    isolated(no_face_jpeg())
     started = time.monotonic()
     assert code_of(astronaut_jpeg() + poison.HANGS, Bounds(10**8, 2, 1024)) is (
         ImageErrorCode.TOO_SLOW
     )
     assert 2 <= time.monotonic() - started < 20
-    assert len(apart(astronaut_jpeg()).crops) == 1
+    assert len(isolated(astronaut_jpeg()).crops) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("poisoned")
 def test_memory_has_an_end() -> None:
     assert code_of(astronaut_jpeg() + poison.EATS) is ImageErrorCode.TOO_MUCH_MEMORY
-    assert len(apart(astronaut_jpeg()).crops) == 1
+    assert len(isolated(astronaut_jpeg()).crops) == 1
 
 
-def test_a_real_image_that_needs_too_much_memory_says_so() -> None:
-    large = BytesIO()
-    Image.new("RGB", (9000, 9000)).save(large, "PNG", compress_level=1)
-    with pytest.raises(ImageError, match=r"256 MiB .*limits\.image_mib") as caught:
-        apart(large.getvalue(), Bounds(10**8, 60, 256))
-    assert caught.value.code is ImageErrorCode.TOO_MUCH_MEMORY
-    assert apart(large.getvalue(), Bounds(10**8, 60, 2048)).crops == []
-
-
-def test_a_progressive_jpeg_that_needs_too_much_memory_says_so() -> None:
-    large = BytesIO()
-    Image.new("RGB", (9900, 10_000)).save(large, "JPEG", progressive=True)
-    assert code_of(large.getvalue(), Bounds(10**8, 60, 256)) is ImageErrorCode.TOO_MUCH_MEMORY
-
-
+@pytest.mark.usefixtures("poisoned")
 def test_what_nobody_foresaw_comes_with_its_traceback() -> None:
-    with pytest.raises(UnforeseenError, match=r"Traceback[\s\S]*no/such\.onnx") as caught:
-        apart(astronaut_jpeg(), detection=DetectionSettings(model="/no/such.onnx"))
-    assert caught.value.kind == "ValueError"
+    with pytest.raises(UnforeseenError, match=r"Traceback[\s\S]*nobody foresaw") as caught:
+        isolated(astronaut_jpeg() + poison.BREAKS)
+    assert caught.value.kind == "LookupError"
+    assert "\x1b" not in str(caught.value)
 
 
 def test_a_stop_meant_for_the_parent_does_not_reach_the_child() -> None:
-    apart(no_face_jpeg())
+    isolated(no_face_jpeg())
     [child] = sandbox.idle_pids()
     for stop in (signal.SIGINT, signal.SIGTERM):
         os.kill(child, stop)
-    assert len(apart(astronaut_jpeg()).crops) == 1
+    assert len(isolated(astronaut_jpeg()).crops) == 1
     assert sandbox.idle_pids() == [child]
 
 
@@ -237,13 +242,13 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(ending: bytes, tmp_pat
     (tmp_path / "image.jpg").write_bytes(astronaut_jpeg() + ending)
     script = (
         "import pathlib, sys, time\n"
-        "from detection import sandbox\n"
-        "from detection.messages import Bounds\n"
+        "from detection.sandbox import pool as sandbox\n"
+        "from detection.sandbox.protocol import Bounds\n"
         "from detection.settings import CutSettings, DetectionSettings\n"
         f"sandbox.COMMAND = (sys.executable, '-m', {poison.__name__!r})\n"
         f"data = pathlib.Path({str(tmp_path / 'image.jpg')!r}).read_bytes()\n"
         "print('begun', flush=True)\n"
-        "list(sandbox.crop_each_apart("
+        "list(sandbox.crop_isolated("
         "[(0, data)], DetectionSettings(), CutSettings(), Bounds(10**8, 5, 1024)))\n"
         "print('done', flush=True)\n"
         "time.sleep(60)\n"
@@ -261,3 +266,11 @@ def test_a_child_does_not_outlive_a_parent_that_is_killed(ending: bytes, tmp_pat
     parent.stdout.close()
     [child] = found
     assert gone(int(child), within=15)
+
+
+def test_a_crop_with_a_large_profile_comes_through() -> None:
+    icc = profile(DISPLAY_P3, padding=3 << 20)
+    data = encoded(astronaut(), "PNG", icc_profile=icc)
+    image, _ = crop_one_isolated(data, BOUNDS, cut=CutSettings(color="keep"))
+    with Image.open(BytesIO(image.crops[0].data)) as crop:
+        assert crop.info["icc_profile"] == icc

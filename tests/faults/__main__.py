@@ -7,7 +7,7 @@ ended, the next begins, until all injections are done: on the object store and o
 in turn. Each output is then compared with that of a run which nobody disturbed.
 
 What an operator would do is done, and counted: a batch that gave up is run again, and members that
-failed because storage failed too often are driven again. Needs root, to mount a small file system,
+failed because storage failed too often are retried. Needs root, to mount a small file system,
 and gcc, for a clock that jumps.
 """
 
@@ -26,21 +26,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import fsspec
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from intake.samples import write_sample
-from storage.output import Output as Folder
+from intake.cli.samples import write_sample
+from storage.output.output import Output as Folder
 from tests.faults.kinds import MARK, Worker, World, processes, small_disk
 from tests.faults.proxy import fault_proxy
 from tests.flows.batches import Result as Output
@@ -50,30 +51,40 @@ from tests.stack import Daemon, prefect_stack
 from tests.workers import state, states, submit
 
 MEMBERS = 2_000
-SETTINGS: dict[str, Any] = {"chunk": {"members": 20}, "run": {"shard_members": 250, "threads": 1}}
+NOTE = "note.txt"
+SETTINGS: dict[str, Any] = {
+    "chunk": {"members": 20},
+    "run": {"shard_members": 250, "threads": 1},
+    "limits": {"image_seconds": 30},  # a child that is stopped is waited for so long
+}
 _WORKERS = 2
 _DISK_MIB = 256
 _BETWEEN = (0.5, 3.0)  # seconds from one injection to the next
-_BATCH_SECONDS = 1500  # then it hangs
+_BATCH_SECONDS = 3600  # then it hangs, however busy the machine is
 _CRASHED_SECONDS = 180  # then nobody resumes it, as the event was lost with Redis
+_PATIENCE_SECONDS = 600  # a server that was killed may start slowly on a machine that others use
 _QUIET_SECONDS = 480  # in which runs whose process is gone are noticed
 _CLOCK = Path(__file__).with_name("clock.c")
+
+_OVERTAKEN = "is no longer this batch's"
 
 T = TypeVar("T")
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of it.
+    """The result.
 
     Attributes:
         injections: tried, by kind.
         batches: that were run to their end.
         resubmitted: times that a batch had given up and was run again.
-        redriven: members that failed for want of storage and were driven again.
+        overtaken: times that a batch's run ended as another had overwritten its output.
+        retried: members that failed for want of storage and were retried.
         lost, doubled: rows of the manifests.
         different: rows or crops that are not as in the run that nobody disturbed.
         strange: files at an output that are not there in that run, or missing.
+        deleted: files of others at an output that are gone.
         running: runs that still count as running long after.
         left_over: processes that outlive their worker.
         seconds: of it all.
@@ -84,11 +95,13 @@ class Result:
     tried: int = 0
     batches: int = 0
     resubmitted: int = 0
-    redriven: int = 0
+    overtaken: int = 0
+    retried: int = 0
     lost: int = 0
     doubled: int = 0
     different: int = 0
     strange: int = 0
+    deleted: int = 0
     running: int = 0
     left_over: int = 0
     seconds: float = 0
@@ -96,12 +109,12 @@ class Result:
     @property
     def harm(self) -> int:
         """0 where every injection was survived."""
-        wrong = (self.lost, self.doubled, self.different, self.strange)
+        wrong = (self.lost, self.doubled, self.different, self.strange, self.deleted)
         return sum(wrong) + self.running + self.left_over
 
 
 def run(seed: int, injections: int) -> Result:
-    """Does it all, in a temporary folder."""
+    """Do it all, in a temporary folder."""
     started = time.monotonic()
     found = Result(seed)
     with ExitStack() as stack:
@@ -205,17 +218,39 @@ class _Faults(threading.Thread):
 
 def _undisturbed(sample: Path, output: Path) -> Output:
     from flows.crop_archive import crop_archive
-    from tasks.settings import CropSettings
+    from pipeline.settings import CropSettings
 
     crop_archive(str(sample), str(output), CropSettings.model_validate(SETTINGS))
     return result(str(output))
 
 
 def _complete(archive: str, output: str, faults: _Faults) -> None:
-    """Runs a batch until all is there, as an operator would."""
-    _end_of(lambda: submit(archive, output, SETTINGS), faults)
+    """Run a batch until all is there, as an operator would."""
+    others: list[UUID] = []
+    settings = copy_context()  # which server is asked: another thread would not know
+
+    def start(existing: str = "resume") -> FlowRun:
+        run = {**SETTINGS["run"], "existing": existing}
+        return submit(archive, output, {**SETTINGS, "run": run})
+
+    def again(existing: str) -> bool:
+        try:
+            others.append(settings.run(start, existing).id)
+        except Exception:  # noqa: BLE001 what a killed server makes of a call is its own
+            return False
+        return True
+
+    with fsspec.open(f"{output}/{NOTE}", "w") as note:
+        note.write("A person's, who keeps it beside the batch.")
+    faults.world.again = again
+    _end_of(start, faults)
+    faults.world.again = None
+    for other in others:
+        _ended(other, time.monotonic() + _BATCH_SECONDS, faults)
+    if others:  # an overwriting one may have been the last, and have failed
+        _end_of(start, faults)
     while failed := _storage_failures(output):
-        faults.found.redriven += failed
+        faults.found.retried += failed
         _end_of(lambda: _drive_again(output), faults)
 
 
@@ -226,18 +261,28 @@ def _drive_again(output: str) -> FlowRun:
 
 
 def _end_of(start: Callable[[], FlowRun], faults: _Faults) -> None:
-    """Starts a run, and again where it gives up, until it is completed."""
-    run = _patiently(start).id
+    """Start a run, and again where it gives up, until it is completed."""
     until = time.monotonic() + _BATCH_SECONDS
+    run = _patiently(start).id
+    while not (now := _ended(run, until, faults)).is_completed():
+        _log(f"gave up: {now.name}: {now.message}")
+        _log(f"it was {', '.join(_patiently(partial(states, run)))}")
+        if _OVERTAKEN in (now.message or ""):
+            faults.found.overtaken += 1
+        else:
+            faults.found.resubmitted += 1
+        run = _patiently(start).id
+
+
+def _ended(run: UUID, until: float, faults: _Faults) -> State[Any]:
+    """Wait for the end of a run; one that crashed is resumed, but for what was lost with Redis."""
     crashed_since = None
-    while not (now := _patiently(partial(state, run))).is_completed():
+    while True:
+        now = _patiently(partial(state, run))
         crashed_since = (crashed_since or time.monotonic()) if now.is_crashed() else None
         left = crashed_since is not None and time.monotonic() - crashed_since > _CRASHED_SECONDS
-        if now.is_failed() or now.is_cancelled() or left:
-            _log(f"gave up: {now.name}: {now.message}")
-            _log(f"it was {', '.join(_patiently(partial(states, run)))}")
-            faults.found.resubmitted += 1
-            run, crashed_since = _patiently(start).id, None
+        if left or (now.is_final() and not now.is_crashed()):
+            return now
         if time.monotonic() > until:
             raise TimeoutError(f"the run hangs: {now!r}")
         if not faults.is_alive():
@@ -267,7 +312,9 @@ def _judge(output: str, expected: Output, found: Result) -> None:
     found.different += sum(
         got.crops[name] != expected.crops[name] for name in got.crops.keys() & expected.crops
     )
-    strange = set(got.names) ^ set(expected.names)
+    there_now = set(got.names)
+    found.deleted += NOTE not in there_now
+    strange = (there_now - {NOTE}) ^ set(expected.names)
     for name in sorted(strange)[:5]:
         _log(f"strange: {name}")
     found.strange += len(strange)
@@ -291,7 +338,7 @@ def _running() -> int:
 
 def _patiently(call: Callable[[], T]) -> T:
     """What a call gives, when the server and the store are there again."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
             return call()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from benchmarks.process import descendants
+from infra.servers.process import descendants
 from tests.faults.proxy import FAULTS, FaultProxy
 from tests.stack import Daemon, Stack
 
@@ -22,11 +22,14 @@ MARK = "FACECROP_FAULTS"
 """A variable in the environment of every process of a world, so that none can hide."""
 
 _DOWN_SECONDS = (0.5, 4.0)
+_GONE = (70.0, 90.0)  # seconds: longer than anybody waits for the server
 _FULL_SECONDS = 8.0
 _JUMP_SECONDS = 10.0
 _JUMPS = ("+600", "-600")  # S3 refuses signatures that are off by 15 minutes
-_FLOW_RUN, _CHILD = "prefect.engine", "detection.child"
+_FLOW_RUN, _CHILD = "prefect.engine", "detection.sandbox.child"
 _WAITING_FAULTS = 3  # of the proxy
+_FULL_OF_PROCESSES_SECONDS = 10.0
+_PIDS = Path("/sys/fs/cgroup/pids")  # where this kernel counts processes by group
 
 
 class Worker:
@@ -49,13 +52,13 @@ class Worker:
             )
 
     def revive(self) -> None:
-        """Starts it again where it has ended by itself, as whoever supervises it would."""
+        """Start it again where it has ended by itself, as whoever supervises it would."""
         assert self._process is not None
         if self._process.poll() is not None:
             self.start()
 
     def end(self, how: signal.Signals) -> None:
-        """Ends it by a signal; by SIGKILL with all that it has started, as if its machine died."""
+        """End it by a signal; by SIGKILL with all that it has started, as if its machine died."""
         assert self._process is not None
         if how == signal.SIGKILL:
             for one in [self._process.pid, *descendants(self._process.pid)]:
@@ -73,6 +76,8 @@ class World:
     Attributes:
         disk: a small file system that the workers use for temporary files and some outputs.
         clock: the file that says how far the workers' clocks are off.
+        again: starts the batch under way once more, to resume or to overwrite it; None while there
+            is none.
     """
 
     stack: Stack
@@ -83,6 +88,7 @@ class World:
     clock: Path
     mark: str
     chance: random.Random
+    again: Callable[[str], bool] | None = None
 
     def kinds(self) -> dict[str, Callable[[], bool]]:
         """What can be done to it, by name; each says whether there was anything to do it to."""
@@ -101,6 +107,12 @@ class World:
             "kill child": partial(self._end_one, _CHILD, signal.SIGKILL),
             "full disk": self._fill_disk,
             "clock jump": self._jump,
+            "stop a child for good": partial(self._end_one, _CHILD, signal.SIGSTOP),
+            "lying child": self._lie,
+            "no processes left": self._exhaust,
+            "server gone for long": partial(self._lose, self.stack.server, signal.SIGKILL, _GONE),
+            "two runs at one output": partial(self._run_again, "resume"),
+            "overwrite while another runs": partial(self._run_again, "overwrite"),
         }
         for name, daemon in daemons.items():
             kinds[f"kill {name}"] = partial(self._lose, daemon, signal.SIGKILL)
@@ -110,7 +122,7 @@ class World:
         return kinds
 
     def revive(self) -> None:
-        """Starts workers again that have ended by themselves."""
+        """Start workers again that have ended by themselves."""
         for worker in self.workers:
             worker.revive()
 
@@ -129,9 +141,56 @@ class World:
             os.kill(self.chance.choice(sorted(found)), how)
         return True
 
-    def _lose(self, daemon: Daemon, how: signal.Signals) -> bool:
+    def _lie(self) -> bool:
+        """Put bytes into the pipe on which a child answers, as a hostile image could."""
+        children = [pid for pid, line in processes(self.mark) if _CHILD in line]
+        self.chance.shuffle(children)
+        for pid in children:
+            for answers in _pipes_written_by(pid):
+                with suppress(OSError):
+                    pipe = os.open(answers, os.O_WRONLY | os.O_NONBLOCK)
+                    try:
+                        os.write(pipe, self.chance.randbytes(self.chance.randrange(1, 200)))
+                    finally:
+                        os.close(pipe)
+                    return True
+        return False
+
+    def _exhaust(self) -> bool:
+        """Lets a flow run have no more processes and threads than it has, and kills a child of it.
+
+        What the kernel then refuses is what a machine refuses that is full.
+        """
+        runs = [pid for pid, line in processes(self.mark) if _FLOW_RUN in line]
+        if not runs or not _PIDS.is_dir():
+            return False
+        group = _PIDS / f"facecrop-{self.mark}"
+        group.mkdir(exist_ok=True)
+        ours = self.chance.choice(sorted(runs))
+        try:
+            for pid in [ours, *descendants(ours)]:
+                with suppress(OSError):
+                    (group / "cgroup.procs").write_text(str(pid))
+            (group / "pids.max").write_text((group / "pids.current").read_text())
+            self._end_one(_CHILD, signal.SIGKILL)
+            time.sleep(_FULL_OF_PROCESSES_SECONDS)
+        finally:
+            (group / "pids.max").write_text("max")
+            for held in (group / "cgroup.procs").read_text().split():
+                with suppress(OSError):
+                    (_PIDS / "cgroup.procs").write_text(held)
+            with suppress(OSError):
+                group.rmdir()
+        return True
+
+    def _run_again(self, existing: str) -> bool:
+        return self.again is not None and self.again(existing)
+
+    def _lose(
+        self, daemon: Daemon, how: signal.Signals, seconds: tuple[float, float] = _DOWN_SECONDS
+    ) -> bool:
         daemon.kill(how)
-        time.sleep(self.chance.uniform(*_DOWN_SECONDS))
+        time.sleep(self.chance.uniform(*seconds))
         daemon.start()
         return True
 
@@ -176,6 +235,18 @@ def small_disk(folder: Path, mib: int) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def _pipes_written_by(pid: int) -> list[str]:
+    """The pipes that a process writes to, but for its standard output and error."""
+    found = []
+    for place in Path(f"/proc/{pid}/fd").glob("*"):
+        with suppress(OSError, ValueError):
+            flags = (place.parent.with_name("fdinfo") / place.name).read_text()
+            writes = int(flags.split("flags:")[1].split()[0], 8) & os.O_ACCMODE == os.O_WRONLY
+            if int(place.name) > 2 and writes and str(place.readlink()).startswith("pipe:"):
+                found.append(str(place))
+    return found
 
 
 def processes(mark: str) -> list[tuple[int, str]]:

@@ -33,8 +33,8 @@ from uuid import UUID
 import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from benchmarks.process import descendants, memory
-from intake.samples import write_sample
+from infra.servers.process import descendants, memory
+from intake.cli.samples import write_sample
 from tests.intake.web import UPLOAD, serving
 from tests.stack import Stack, prefect_stack
 from tests.workers import state, submit
@@ -93,7 +93,7 @@ def queued(world: World) -> dict[str, Any]:
     for command in (["queues"], ["workers"], ["doctor"]):
         began = time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "intake.cli", *command, "--json"],
+            [sys.executable, "-m", "facecrop", *command, "--json"],
             env=world.environment,
             capture_output=True,
             text=True,
@@ -265,7 +265,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait(runs: list[UUID], look_at: Callable[[], float] = lambda: 0.0) -> list[float]:
-    """Waits until runs have ended; gives what was seen meanwhile, once a second."""
+    """Wait until runs have ended; give what was seen meanwhile, once a second."""
     seen, waiting = [0.0], list(runs)
     until = time.monotonic() + _PATIENCE_SECONDS
     while waiting and time.monotonic() < until:

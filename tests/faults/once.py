@@ -39,7 +39,7 @@ _PATIENCE_SECONDS = 120  # for the last archives, once nobody is killed any more
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of it.
+    """The result.
 
     Attributes:
         seconds: of killing.
@@ -82,7 +82,7 @@ class Mortal:
 
 
 def run(seconds: float, seed: int) -> Result:
-    """Does it all, in a temporary folder."""
+    """Do it all, in a temporary folder."""
     chance = random.Random(seed)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
@@ -94,7 +94,7 @@ def run(seconds: float, seed: int) -> Result:
         addresses, mortals = [], []
         for number, port in enumerate(free_ports(_SERVICES)):
             addresses.append(f"http://127.0.0.1:{port}")
-            serve = [sys.executable, "-m", "intake.cli", "serve", "--port", str(port)]
+            serve = [sys.executable, "-m", "facecrop", "serve", "--port", str(port)]
             name = f"service-{number}"
             mortals.append(Mortal(serve, environment, folder / f"{name}.log"))
         for number in range(_WATCHERS):

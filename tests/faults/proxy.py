@@ -72,7 +72,7 @@ class FaultProxy:
         return len(self._ordered)
 
     def withdraw(self, fault: str) -> bool:
-        """Takes an order back; False where the fault has come meanwhile."""
+        """Take an order back; False where the fault has come meanwhile."""
         with self._lock, suppress(ValueError):
             self._ordered.remove(fault)
             return True
@@ -95,7 +95,7 @@ class FaultProxy:
 
 @contextmanager
 def fault_proxy(target: str) -> Iterator[FaultProxy]:
-    """Runs a proxy before the server at an address."""
+    """Run a proxy before the server at an address."""
     proxy = FaultProxy(target)
 
     class Handler(_Handler):
@@ -103,7 +103,7 @@ def fault_proxy(target: str) -> Iterator[FaultProxy]:
 
     server = _Server(("127.0.0.1", 0), Handler)
     proxy.endpoint = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield proxy
@@ -196,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def _reset(self) -> None:
-        """Ends the connection so that the client's kernel says "reset by peer"."""
+        """End the connection so that the client's kernel says "reset by peer"."""
         at_once = struct.pack("ii", 1, 0)
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)

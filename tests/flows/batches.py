@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+_CLAIM = re.compile(r"^((?:parts|plan)/\d+)-[0-9a-f]{8}(?=\.)")
 _TIMES = {"decode_ms", "detect_ms", "crop_ms"}
 
 
@@ -20,7 +22,7 @@ class Result:
     """Everything at an output, but for times of day and durations.
 
     Attributes:
-        names: path of every file.
+        names: path of every file, without the claim that is in the names of parts and plans.
         crops: bytes of every crop, by path.
         manifest, faces: rows, without the columns that are durations.
         failed: `failed.csv` as it stands.
@@ -34,12 +36,12 @@ class Result:
 
 
 def result(output: str) -> Result:
-    """Reads an output, wherever it is."""
+    """Read an output, wherever it is."""
     fs, path = fsspec.url_to_fs(output, use_listings_cache=False)
     root = path.rstrip("/") + "/"
     files = {name.removeprefix(root): fs.cat_file(name) for name in fs.find(path)}
     return Result(
-        names=sorted(files),
+        names=sorted(_CLAIM.sub(r"\1", name) for name in files),
         crops={name: data for name, data in files.items() if name.startswith("crops/")},
         manifest=_rows(files["manifest.parquet"]),
         faces=_rows(files["faces.parquet"]),

@@ -11,9 +11,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 from flows.crop_archive import crop_archive
-from intake.samples import write_sample
-from tasks.limits import STORE
-from tasks.settings import CropSettings
+from intake.cli.samples import write_sample
+from pipeline.settings import CropSettings
+from tasks.lifecycle.concurrency import STORE
 from tests.flows.batches import result
 from tests.services import S3
 

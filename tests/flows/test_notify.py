@@ -17,8 +17,8 @@ from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr
 
-from deployments.__main__ import main as apply_deployments
-from intake.samples import write_sample
+from deployments.apply import main as apply_deployments
+from intake.cli.samples import write_sample
 from storage.errors import TransientError
 from tasks.notify import URL_BLOCK, NotifyError, post
 from tests.workers import process_workers, submit, wait, wait_for_end
@@ -64,7 +64,7 @@ def receiver() -> Iterator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     there.url = f"http://127.0.0.1:{server.server_port}/facecrop"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield there
     server.shutdown()

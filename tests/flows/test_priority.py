@@ -1,13 +1,11 @@
 """A batch that is urgent does not wait for one that is not."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deployments.__main__ import main as apply_deployments
-from intake.samples import write_sample
+from intake.cli.samples import write_sample
 from tests.workers import (
     look,
     process_workers,
@@ -26,14 +24,12 @@ MEMBERS = 2_400
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_an_urgent_batch_starts_next_on_the_only_slot(
-    prefect: dict[str, str], tmp_path: Path
+    deployed: dict[str, str], tmp_path: Path
 ) -> None:
-    os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
-    assert apply_deployments() == 0
     write_sample(tmp_path / "large.zip", MEMBERS)
     write_sample(tmp_path / "small.zip", 20)
     settings: dict[str, Any] = {"run": {"shard_members": 100, "threads": 1}}
-    with process_workers(prefect, tmp_path) as start_worker:
+    with process_workers(deployed, tmp_path) as start_worker:
         start_worker("only")
         slow = submit(str(tmp_path / "large.zip"), str(tmp_path / "large"), settings, priority=9)
         wait(lambda: len(shards_of(slow.id)) > 20)
@@ -44,7 +40,7 @@ def test_an_urgent_batch_starts_next_on_the_only_slot(
         assert state(urgent.id).is_completed()
         assert not state(slow.id).is_final()
 
-        # the batch that gave way, and its shards, go on after it
+        # the preempted batch and its shards go on after it
         wait(lambda: any(one.state_name == "Completed" for one in shards_of(slow.id)))
         assert "AwaitingRetry" in states(slow.id)
         assert "Crashed" not in states(slow.id)

@@ -6,11 +6,10 @@ from typing import Any
 import fsspec
 import pytest
 
-from flows.crop_archive import crop_archive
-from intake.samples import write_sample
-from tasks.settings import CropSettings
+from pipeline.local import crop
+from pipeline.settings import CropSettings
 from tests.flows.batches import result
-from tests.services import S3
+from tests.services import S3, slow_sample
 from tests.workers import (
     kill,
     look,
@@ -24,23 +23,25 @@ from tests.workers import (
     wait_for_end,
 )
 
-MEMBERS = 2_000
-SETTINGS: dict[str, Any] = {"chunk": {"members": 20}, "run": {"shard_members": 200, "threads": 1}}
+MEMBERS = 400
+SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 40, "threads": 1}}
 
 
 @pytest.mark.service
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: Path) -> None:
-    write_sample(tmp_path / "sample.zip", MEMBERS)
-    archive, output = f"s3://{s3.bucket}/restarts/sample.zip", f"s3://{s3.bucket}/restarts/out"
+    output = f"s3://{s3.bucket}/restarts/out"
     files = fsspec.filesystem("s3", use_listings_cache=False)
-    files.put_file(str(tmp_path / "sample.zip"), archive)
+    (tmp_path / "slow").mkdir()
 
     def parts() -> int:
         return len(files.glob(f"{output}/parts/*"))
 
-    with production(tmp_path) as (stack, start_worker):
+    with (
+        slow_sample(tmp_path / "slow", MEMBERS, 0.8) as (sample, archive),
+        production(tmp_path) as (stack, start_worker),
+    ):
         workers = {name: start_worker(name) for name in ("one", "other")}
         run = submit(archive, output, SETTINGS)
         wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
@@ -54,16 +55,15 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
         stack.postgres.restart()
         assert not files.exists(f"{output}/manifest.parquet"), "too late to show anything"
 
-        wait_for_end(run.id, 500)
+        wait_for_end(run.id, 900)
         assert state(run.id).is_completed(), state(run.id)
         assert states(run.id).count("Crashed") == 1
         assert {shard.state_name for shard in shards_of(run.id)} <= {"Completed", "Cancelled"}
         assert len(shards_of(run.id)) >= 8
 
-        undisturbed = tmp_path / "undisturbed"
-        crop_archive(
-            str(tmp_path / "sample.zip"), str(undisturbed), CropSettings.model_validate(SETTINGS)
-        )
+    undisturbed = tmp_path / "undisturbed"
+    chunks = CropSettings.model_validate({"chunk": SETTINGS["chunk"]})
+    crop(str(sample), str(undisturbed), chunks)
     left, expected = result(output), result(str(undisturbed))
     assert [row["member"] for row in left.manifest] == [*range(MEMBERS)]
     assert left == expected

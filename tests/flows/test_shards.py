@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,8 +13,10 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -22,19 +25,26 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateName,
 )
 from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelling, Pending, Running
 
-from benchmarks.process import descendants
-from deployments.__main__ import main as apply_deployments
 from deployments.worker import FacecropWorker
 from flows.crop_archive import crop_archive
-from intake.samples import write_sample
-from tasks.crashes import OUTLIVED
-from tasks.retries import ATTEMPTS
-from tasks.settings import CropSettings
+from infra.servers.process import descendants
+from intake.cli.samples import write_sample
+from pipeline.retries import ATTEMPTS
+from pipeline.settings import CropSettings
+from tasks.lifecycle.crashes import OUTLIVED
+from tasks.lifecycle.current import current_run
+from tasks.plan import plan
+from tasks.reporting.reporter import Reporter
+from tasks.shards import crop_shards, plan_shards
 from tests.flows.batches import Result, result
+from tests.services import slow_sample
 from tests.workers import (
     StartWorker,
+    Worker,
     artifacts_of,
     kill,
     look,
@@ -50,8 +60,10 @@ from tests.workers import (
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
 
-MEMBERS = 800
-SETTINGS: dict[str, Any] = {"chunk": {"members": 10}, "run": {"shard_members": 50, "threads": 1}}
+MEMBERS = 200
+SETTINGS: dict[str, Any] = {"chunk": {"members": 5}, "run": {"shard_members": 20, "threads": 1}}
+HALVES = {"chunk": {"members": 5}, "run": {"shard_members": 100, "threads": 1}}
+QUARTERS = {"chunk": {"members": 5}, "run": {"shard_members": 50, "threads": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +71,13 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("shards") / "sample.zip"
     write_sample(path, MEMBERS)
     return path
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same archive where each of a batch's forty chunks takes a while to come."""
+    with slow_sample(tmp_path_factory.mktemp("slow"), MEMBERS, 0.8) as (_, url):
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -70,24 +89,28 @@ def expected(prefect: dict[str, str], archive: Path) -> Result:
 
 
 @pytest.fixture
-def start_worker(prefect: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
-    """Registers the deployments, and starts workers for them that end with the test."""
-    os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
-    assert apply_deployments() == 0
-    with process_workers(prefect, tmp_path) as start:
+def start_worker(deployed: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
+    """Start workers for the deployments, that end with the test."""
+    with process_workers(deployed, tmp_path) as start:
         yield start
 
 
-def submit_batch(archive: Path, output: Path, **parameters: Any) -> FlowRun:
+@pytest.fixture
+def two_workers(start_worker: StartWorker, tmp_path: Path) -> dict[str, Worker]:
+    """Two, by name, that wait for work."""
+    workers = {name: start_worker(name) for name in ("one", "other")}
+    wait(lambda: all("started!" in (tmp_path / f"{name}.log").read_text() for name in workers))
+    return workers
+
+
+def submit_batch(archive: Path | str, output: Path, **parameters: Any) -> FlowRun:
     return submit(str(archive), str(output), **{"settings": SETTINGS, **parameters})
 
 
 def test_two_workers_leave_what_one_run_leaves(
-    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
+    two_workers: dict[str, Worker], slow: str, expected: Result, tmp_path: Path
 ) -> None:
-    start_worker("first")
-    start_worker("second")
-    run = submit_batch(archive, tmp_path / "out", priority=2)
+    run = submit_batch(slow, tmp_path / "out", priority=2, settings=QUARTERS)
     wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
@@ -96,11 +119,11 @@ def test_two_workers_leave_what_one_run_leaves(
     assert all(shard.state is not None and shard.state.is_final() for shard in shards)
     assert {shard.work_queue_name for shard in shards} == {"priority-2"}
     # those too that no worker has begun
-    assert all(shard.name.startswith(f"{archive.name} · shard ") for shard in shards)
+    assert all(shard.name.startswith("sample.zip · shard ") for shard in shards)
     # the batch's page says who did how much
     (summary,) = (str(one.data) for one in artifacts_of(run.id) if one.key == "batch-summary")
     shares = re.findall(r"\| `(\w+)` \| ([\d,]+) \| \d+ % \|", summary)
-    assert {name for name, _ in shares} == {"first", "second"}
+    assert {name for name, _ in shares} == two_workers.keys()
     assert sum(int(images.replace(",", "")) for _, images in shares) == MEMBERS
     assert len({shard.idempotency_key for shard in shards}) == len(shards)
 
@@ -115,11 +138,28 @@ def test_one_worker_alone_cannot_lock_itself_out(
     assert result(str(tmp_path / "out")) == expected
 
 
+def test_a_batch_of_one_shard_starts_no_other_run(
+    deployed: dict[str, str], archive: Path, expected: Result, tmp_path: Path
+) -> None:
+    settings = {**SETTINGS, "run": {"shard_members": MEMBERS}}
+    state = crop_archive(
+        str(archive),
+        str(tmp_path / "out"),
+        CropSettings.model_validate(settings),
+        work_pool="process",
+        return_state=True,
+    )
+    assert state.is_completed()
+    assert result(str(tmp_path / "out")) == expected
+    assert state.state_details.flow_run_id is not None
+    assert shards_of(state.state_details.flow_run_id) == []
+
+
 def test_cancelling_a_batch_cancels_its_shards(
-    start_worker: StartWorker, archive: Path, tmp_path: Path
+    start_worker: StartWorker, slow: str, tmp_path: Path
 ) -> None:
     start_worker("first")
-    run = submit_batch(archive, tmp_path / "out")
+    run = submit_batch(slow, tmp_path / "out")
     wait(lambda: len(shards_of(run.id)) > 0)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
@@ -130,19 +170,52 @@ def test_cancelling_a_batch_cancels_its_shards(
 
 
 def test_a_batch_cancelled_while_it_starts_its_shards_leaves_none(
-    start_worker: StartWorker, archive: Path, tmp_path: Path
+    start_worker: StartWorker, slow: str, tmp_path: Path
 ) -> None:
     start_worker("first")
-    many = {"chunk": {"members": 10}, "run": {"shard_members": 10, "shards_at_once": 80}}
-    run = submit_batch(archive, tmp_path / "out", settings=many)
+    many = {"chunk": {"members": 2}, "run": {"shard_members": 2, "shards_at_once": 100}}
+    run = submit_batch(slow, tmp_path / "out", settings=many)
     wait(lambda: len(shards_of(run.id)) > 0, each=0.1)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
     wait_for_end(run.id)
     assert state(run.id).is_cancelled()
     shards = shards_of(run.id)
-    assert len(shards) < MEMBERS / 10  # it was cancelled before it had started them all
+    assert len(shards) < MEMBERS / 2  # it was cancelled before it had started them all
     assert {shard.state_name for shard in shards} == {"Cancelled"}
+
+
+def test_a_shard_that_was_being_started_as_the_batch_was_cancelled_does_not_wait_for_ever(
+    deployed: dict[str, str], archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server makes a run that it was asked for, even where nobody waits for its answer."""
+    monkeypatch.setattr("tasks.shards.hurry", lambda: None)  # it would last beyond this test
+    asked: list[threading.Thread] = []
+    runs: list[UUID] = []
+
+    def start(*given: Any, **parameters: Any) -> Any:
+        if asked:
+            return run_deployment(*given, **parameters)
+        runs.append(current_run().id)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(runs[0], Cancelling())
+        late = partial(copy_context().run, run_deployment, *given, **parameters)
+        asked.append(threading.Timer(1.0, late))
+        asked[0].start()
+        raise TerminationSignal(signal=signal.SIGTERM)
+
+    monkeypatch.setattr("tasks.shards.run_deployment", start)
+
+    @flow
+    def cancelled() -> None:
+        batch = plan(str(archive), str(tmp_path / "out"), CropSettings())
+        reporter = Reporter(batch.progress, "", lambda _: None)
+        with pytest.raises(TerminationSignal):
+            crop_shards(batch, plan_shards(batch).shards, "crop-shard/process", 5, reporter)
+        asked[0].join()
+
+    cancelled()
+    assert [shard.state_name for shard in shards_of(runs[0])] == ["Cancelled"]
 
 
 def test_a_run_cancelled_while_its_process_starts_ends_as_cancelled(
@@ -159,32 +232,28 @@ def test_a_run_cancelled_while_its_process_starts_ends_as_cancelled(
 
 
 def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
-    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
+    two_workers: dict[str, Worker], slow: str, expected: Result, tmp_path: Path
 ) -> None:
-    start_worker("first")
-    halves = {"chunk": {"members": 10}, "run": {"shard_members": 400, "threads": 1}}
-    run = submit_batch(archive, tmp_path / "out", settings=halves)
-    wait(lambda: len(shards_of(run.id)) > 0)
-    dies = start_worker("dies")
+    run = submit_batch(slow, tmp_path / "out", settings=HALVES)
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
-    kill(dies)
+    (dies,) = (taken_by(one) for one in shards_of(run.id) if one.state_name == "Running")
+    kill(two_workers[dies])
     wait_for_end(run.id, 400)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
-    (crashed,) = (shard for shard in shards_of(run.id) if shard.state_name == "Crashed")
-    assert crashed.state is not None
-    assert "No heartbeat for 90 s" in str(crashed.state.message)
+    ends = [(shard.state_name, shard.state) for shard in shards_of(run.id)]
+    crashes = [str(end.message) for name, end in ends if name == "Crashed" and end]
+    assert len(crashes) == 1, ends
+    assert "No heartbeat for 90 s" in crashes[0]
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_run_back(
-    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
+    two_workers: dict[str, Worker], slow: str, expected: Result, tmp_path: Path
 ) -> None:
-    workers = {name: start_worker(name) for name in ("one", "other")}
-    halves = {"chunk": {"members": 10}, "run": {"shard_members": 400, "threads": 1}}
-    run = submit_batch(archive, tmp_path / "out", settings=halves)
+    run = submit_batch(slow, tmp_path / "out", settings=HALVES)
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
     name = taken_by(look(run.id))
-    stops = workers[name]
+    stops = two_workers[name]
     stops.send_signal(signal.SIGTERM)  # it has the run that planned the batch, and crops a shard
     assert stops.wait(20) == 0
     assert state(run.id).name == "AwaitingRetry"
@@ -203,12 +272,11 @@ def has_outlived(run: FlowRun, crashes: int) -> bool:
 
 
 def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
-    start_worker: StartWorker, tmp_path: Path
+    start_worker: StartWorker, slow: str, expected: Result, tmp_path: Path
 ) -> None:
-    write_sample(tmp_path / "sample.zip", 2 * MEMBERS)
     worker = start_worker("only")
-    settings = {"chunk": {"members": 10}, "run": {"threads": 1, "shard_members": 10_000}}
-    run = submit_batch(tmp_path / "sample.zip", tmp_path / "out", settings=settings)
+    settings = {"chunk": {"members": 2}, "run": {"threads": 1, "shard_members": 10_000}}
+    run = submit_batch(slow, tmp_path / "out", settings=settings)
     for crash in range(ATTEMPTS):
         wait(lambda: state(run.id).is_running(), each=0.1)
         if crash:  # it says that it got on after the last one
@@ -222,7 +290,11 @@ def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
     wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     done = result(str(tmp_path / "out"))
-    assert [row["member"] for row in done.manifest] == list(range(2 * MEMBERS))
+    assert (done.crops, done.manifest, done.faces) == (
+        expected.crops,
+        expected.manifest,
+        expected.faces,
+    )
 
 
 def test_a_shard_of_which_nothing_is_heard_is_cropped_by_its_batch(

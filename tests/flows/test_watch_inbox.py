@@ -20,16 +20,15 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, State
 
-from deployments.__main__ import main as apply_deployments
 from flows.watch_inbox import watch_inbox
+from pipeline.settings import CropSettings
 from storage.errors import ArchiveError, OutputError
-from storage.output import Output
+from storage.output.output import Output
 from tasks.inbox import MOST_STARTED, Started, StartError
-from tasks.settings import CropSettings
 from tests.services import S3
 from tests.workers import artifacts_of
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.usefixtures("deployed")]
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = time.time() - 1000
@@ -41,12 +40,6 @@ from flows.watch_inbox import watch_inbox
 started = watch_inbox(*sys.argv[1:3], settle_seconds=0)
 print(json.dumps([one.archive for one in started]))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def deployments(prefect: dict[str, str]) -> None:
-    os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
-    assert apply_deployments() == 0
 
 
 @pytest.fixture
@@ -65,7 +58,7 @@ def bucket(s3: S3, tmp_path: Path) -> Iterator[str]:
 
 
 def put(place: str, name: str, data: bytes = b"PK") -> str:
-    """Puts a file into the inbox, long ago where the file system lets one."""
+    """Put a file into the inbox, long ago where the file system lets one."""
     uri = f"{place}/in/{name}"
     fs, path = fsspec.url_to_fs(uri, use_listings_cache=False)
     fs.makedirs(fs._parent(path), exist_ok=True)
@@ -100,7 +93,7 @@ def archives(place: str) -> list[str]:
 
 
 def forget(place: str) -> None:
-    """Deletes the runs, as an operator or a rule does with old ones."""
+    """Delete the runs, as an operator or a rule does with old ones."""
     with get_client(sync_client=True) as client:
         for run in runs(place):
             client.delete_flow_run(run.id)

@@ -21,7 +21,10 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-TARGETS = ("zip", "tar", "list", "image", "segments", "plan")
+TARGETS = (
+    "zip", "tar", "stream", "nested", "member", "list", "image", "pixels", "profile", "segments",
+    "plan",
+)  # fmt: skip
 _INSTRUMENTED = ["storage", "detection", "PIL"]
 _MOST_SEED_BYTES = 1 << 16
 _OPTIONS = ("-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-max_len=65536")
@@ -49,31 +52,60 @@ class Result:
 
 def seeds(target: str) -> Iterator[bytes]:
     """What to begin with: the hostile corpus, where its files are small, and good samples."""
-    from storage.members import Chunk
-    from storage.plan import encode_chunks
-    from tests.hostile.archives import ARCHIVES, TRIPLE
+    from tests.hostile.archives import ARCHIVES
     from tests.hostile.images import IMAGES, signatures
-    from tests.storage.test_tar import TEN, tarred
 
-    if target in ("image", "segments"):
+    yield from _samples(target)
+    if target in ("image", "pixels", "segments"):
         yield from signatures()
-        yield from (hostile.make() for hostile in IMAGES.values())
-    elif target == "plan":
-        for count in range(3):
-            chunks = [
-                Chunk(n, n, 1, 0, 9, b"directory", None, frozenset({n})) for n in range(count)
-            ]
-            yield encode_chunks(chunks)
-    else:
-        yield from {"zip": [TRIPLE], "tar": [tarred(TEN)], "list": [b"a.jpg\n# b\nc.jpg"]}[target]
-        ending = {"zip": ".zip", "tar": ".tar", "list": ".txt"}[target]
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "hostile"
-            for hostile in ARCHIVES.values():
-                if hostile.file.endswith(ending) and not hostile.slow:
-                    hostile.write(path)
-                    if path.stat().st_size <= _MOST_SEED_BYTES:
-                        yield path.read_bytes()
+        made = (hostile.make() for hostile in IMAGES.values())
+        yield from (image for image in made if len(image) <= _MOST_SEED_BYTES)
+    endings = {"zip": (".zip",), "nested": (".zip",), "tar": (".tar",), "list": (".txt",)}
+    if (ending := endings.get(target)) is None:  # compressed ones hold too much for a second
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hostile"
+        for hostile in ARCHIVES.values():
+            if hostile.file.endswith(ending) and not hostile.slow:
+                hostile.write(path)
+                if path.stat().st_size <= _MOST_SEED_BYTES:
+                    yield path.read_bytes()
+
+
+def _samples(target: str) -> Iterator[bytes]:
+    """Good ones."""
+    from storage.archives import unpack
+    from storage.archives.members import Chunk
+    from storage.archives.plan import encode_chunks
+    from tests.colours import DISPLAY_P3, grey_profile, profile
+    from tests.hostile.archives import TRIPLE
+    from tests.storage.test_tar import SUFFIXES, TEN, tarred
+    from tests.storage.test_unpack import METHODS
+    from tests.storage.test_zip import zipped
+
+    packed = tarred(TEN)
+    match target:
+        case "zip":
+            yield TRIPLE
+        case "nested":
+            yield zipped([("a.zip", TRIPLE), ("b.tar", packed)])
+        case "tar":
+            yield packed
+        case "stream":
+            yield from (compress(packed) for _, compress in SUFFIXES)
+        case "member":
+            numbers = list(unpack.METHODS)
+            yield from (
+                bytes([numbers.index(method)]) + compress(b"face" * 500)
+                for method, compress, _ in METHODS
+            )
+        case "profile":
+            yield from (profile(DISPLAY_P3), grey_profile(1.4))
+        case "list":
+            yield b"a.jpg\n# b\nc.jpg"
+        case "plan":
+            chunks = [Chunk(n, n, 1, 0, 9, b"directory", None, frozenset({n})) for n in range(3)]
+            yield from (encode_chunks(chunks[:count]) for count in range(3))
 
 
 def fuzz(target: str, seconds: int, corpus: Path) -> Result:
@@ -81,8 +113,7 @@ def fuzz(target: str, seconds: int, corpus: Path) -> Result:
     corpus.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as begin:
         for number, seed in enumerate(seeds(target)):
-            if len(seed) <= _MOST_SEED_BYTES:
-                (Path(begin) / str(number)).write_bytes(seed)
+            (Path(begin) / str(number)).write_bytes(seed)
         command = [sys.executable, "-m", "tests.hostile.fuzz", target]
         options = [*_OPTIONS, f"-max_total_time={seconds}", f"-artifact_prefix={corpus}/finding-"]
         started = time.monotonic()

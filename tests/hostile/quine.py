@@ -51,12 +51,12 @@ def _arranged(prefix: bytes, suffix: bytes) -> bytes:
 
 
 def _put(size: int, last: bool = False) -> bytes:
-    """Puts the `size` bytes that follow (RFC 1951, 3.2.4)."""
+    """Put the `size` bytes that follow (RFC 1951, 3.2.4)."""
     return bytes([last]) + struct.pack("<HH", size, size ^ 0xFFFF)
 
 
 def _repeat(size: int) -> bytes:
-    """Puts the last `size` bytes again: fixed codes (RFC 1951, 3.2.6), 40 bits in all."""
+    """Put the last `size` bytes again: fixed codes (RFC 1951, 3.2.6), 40 bits in all."""
     # the code of a length and of a distance, first bit first, and their extra bits, last bit first
     matches = {
         20: 2 * ["0001000" + "01000" + "110"],  # length 10, distance 17 + 3

@@ -8,21 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from detection import sandbox
 from detection.errors import ImageError, ImageErrorCode
-from detection.image import Image
-from detection.messages import Bounds
-from tests.detection.apart import crop_apart
+from detection.result import Image
+from detection.sandbox import pool as sandbox
+from detection.sandbox.protocol import Bounds
+from tests.detection.isolated import crop_one_isolated
 from tests.hostile.images import IMAGES, MAX_PIXELS
 from tests.pictures import astronaut_jpeg
+
+pytestmark = pytest.mark.slow  # all of them together
 
 BOUNDS = Bounds(MAX_PIXELS, seconds=8, memory_mib=256)
 SLACK_SECONDS = 10  # a child that is overdue is ended, and on a busy machine that takes a moment
 SLACK_MIB = 32  # its code and the stacks of its threads are no data
 
 
-def apart(data: bytes) -> Image:
-    return crop_apart(data, BOUNDS)[0]
+def isolated(data: bytes) -> Image:
+    return crop_one_isolated(data, BOUNDS)[0]
 
 
 def peak_mib(pid: int) -> float:
@@ -34,7 +36,7 @@ def peak_mib(pid: int) -> float:
 def begins_with() -> Iterator[float]:
     """MiB that a child has at its peak after an image that needs next to nothing."""
     sandbox.end_idle()
-    apart(astronaut_jpeg(128))
+    isolated(astronaut_jpeg(128))
     [pid] = sandbox.idle_pids()
     yield peak_mib(pid)
     sandbox.end_idle()
@@ -48,7 +50,7 @@ def test_an_image_ends_within_its_bounds(name: str, begins_with: float) -> None:
     started = time.monotonic()
     code: ImageErrorCode | None = None
     try:
-        image = apart(data)
+        image = isolated(data)
     except ImageError as error:
         code, line = error.code, str(error)
         assert line.endswith(".")

@@ -141,6 +141,33 @@ def test_the_http_service_asks_for_keys() -> None:
     assert http["secrets"] == ["api-keys"]
 
 
+def images(text: str) -> set[str]:
+    """Every image that is named, with what a variable has by default in its place."""
+    found = re.findall(r"^\s*(?:FROM|image:|ARG \w+_IMAGE=)\s*(\S+)", text, re.MULTILINE)
+    return {re.sub(r"^\$\{\w+:-(.*)\}$", r"\1", image) for image in found}
+
+
+def test_every_base_image_has_a_digest() -> None:
+    built = set(stages()) | {"${FACECROP_PYTHON_IMAGE}", "facecrop", "facecrop-seaweedfs"}
+    others = (images((INFRA / "Dockerfile").read_text()) | images(TEXT)) - built
+    assert {image.partition("@")[0] for image in others} == {
+        "python:3.11-slim",
+        "postgres:15",
+        "redis:7",
+    }
+    for image in others:
+        assert re.fullmatch(r"[a-z]+:[\w.-]+@sha256:[0-9a-f]{64}", image), image
+
+
+def test_every_base_image_can_be_named_otherwise() -> None:
+    for name in ("postgres", "redis"):
+        assert SERVICES[name]["image"].startswith(f"${{FACECROP_{name.upper()}_IMAGE:-{name}:")
+    for name in ("worker", "seaweedfs"):
+        assert SERVICES[name]["build"]["args"] == ["FACECROP_PYTHON_IMAGE"]
+    for name in ("PYTHON", "POSTGRES", "REDIS"):
+        assert f"FACECROP_{name}_IMAGE" in EXAMPLE
+
+
 def test_what_builds_needs_stays_out_of_the_image() -> None:
     final = stages()["facecrop"]
     assert not [line for line in final if "secret" in line]

@@ -238,3 +238,8 @@ def test_prefect_knows_every_setting() -> None:
 def test_the_template_declares_what_it_uses() -> None:
     used = set(re.findall(r"{{ ([$\w]+) }}", json.dumps(TEMPLATE["job_configuration"])))
     assert used == set(TEMPLATE["variables"]["properties"])  # or the server refuses it
+
+
+def test_no_image_but_ours_and_it_can_be_named_by_digest() -> None:
+    assert {image for found in OBJECTS for image in values(found, "image")} == {"facecrop"}
+    assert "facecrop=YOUR/facecrop@sha256:" in README

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from deployments.__main__ import main as apply_deployments
 from tests.intake.web import MIB, Web, known_batches, serving
 from tests.services import S3
 
@@ -15,8 +14,10 @@ from tests.services import S3
 @pytest.fixture(scope="session")
 def deployed(prefect: dict[str, str]) -> dict[str, str]:
     """A Prefect server with all of Facecrop on it."""
+    from tests.deployed import deploy
+
     os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
-    assert apply_deployments() == 0
+    deploy()
     return prefect
 
 
@@ -46,7 +47,7 @@ def web(
 
 @pytest.fixture
 def nothing_new(web: Web) -> Iterator[None]:
-    """Checks that a test leaves no file, folder, unfinished object or batch behind."""
+    """Check that a test leaves no file, folder, unfinished object or batch behind."""
 
     def left() -> object:
         return web.stored(), web.unfinished(), known_batches()

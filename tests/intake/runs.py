@@ -15,9 +15,8 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import FlowRun, State
 
-from flows.crop_shard import crop_shard
-from tasks.counts import COUNTS_KEY, to_rows
-from tasks.progress import Snapshot
+from pipeline.progress import Snapshot
+from tasks.reporting.counts import COUNTS_KEY, to_rows
 from tests.stack import DATABASE
 
 
@@ -62,7 +61,12 @@ def make_shard(
 ) -> FlowRun:
     """A shard's run of a batch."""
     parent = client.create_task_run(stand_in, batch.id, dynamic_key=uuid4().hex)
-    run = client.create_flow_run(crop_shard, parent_task_run_id=parent.id)
+    found = client.read_deployment_by_name("crop-shard/process")
+    run = client.create_flow_run_from_deployment(
+        found.id,
+        parameters={**batch.parameters, "shard": 0, "settings": {}},
+        parent_task_run_id=parent.id,
+    )
     return put(client, run, state, days)
 
 
@@ -72,7 +76,7 @@ def put(
     state: State[Any] | None,
     days: float | None = None,
 ) -> FlowRun:
-    """Puts a run into a state, if need be as of so many days ago."""
+    """Put a run into a state, if need be as of so many days ago."""
     if state is not None:
         client.set_flow_run_state(run.id, state, force=True)
     if days is not None:

@@ -1,14 +1,19 @@
 """What is old is shown, and removed only when told to, on a real server and in real storage."""
 
+import asyncio
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow
@@ -37,12 +42,17 @@ from prefect.states import (
 )
 
 from flows.crop_archive import crop_archive
-from intake import cleanup
-from intake.cli import main
-from intake.oldruns import FLOWS
-from storage.location import resolve
+from intake.cli.console import DONE_WITH_FAILURES
+from intake.cli.main import main
+from intake.control import cleanup
+from intake.control.oldruns import FLOWS
+from intake.http.uploads import Upload
+from storage.errors import OutputError
+from storage.fs.location import resolve
+from storage.mark import MARK, check_marked, mark
 from storage.sweep import Shelf
 from tests.intake.runs import make_batch, make_run, make_shard, put
+from tests.intake.web import serving
 from tests.services import S3
 from tests.workers import wait
 
@@ -65,7 +75,7 @@ def client(deployed: dict[str, str]) -> Iterator[SyncPrefectClient]:
 
 @pytest.fixture
 def sweep(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sweep:
-    """Runs the command with --json; gives its exit code and its objects."""
+    """Run the command with --json; give its exit code and its objects."""
     monkeypatch.delenv("FACECROP_HTTP_STORE", raising=False)
 
     def run(*arguments: object) -> tuple[int, Rows]:
@@ -101,7 +111,7 @@ def places(rows: Rows) -> dict[str, str]:
 
 
 def keep_something_of(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Gives a run an artifact with a key and one without, and a log."""
+    """Give a run an artifact with a key and one without, and a log."""
     for key in ("batch-summary", None):
         made = ArtifactCreate(key=key, type="markdown", data="x", flow_run_id=run.id)
         client.create_artifact(made)
@@ -226,6 +236,52 @@ def test_more_runs_than_a_page_go_and_what_stays_is_passed_over(
     assert not any(there(client, completed, *gone, *looks))
 
 
+def run_by_the_command(client: SyncPrefectClient, sample: Path, folder: Path) -> FlowRun:
+    """A run without a deployment."""
+    before = {run.id for run in client.read_flow_runs()}
+    assert (
+        main(["crop", str(sample), "--output", str(folder / "out"), "--prefect"])
+        == DONE_WITH_FAILURES
+    )
+    [run] = [
+        run for run in client.read_flow_runs() if run.id not in before and run.deployment_id is None
+    ]
+    return put(client, run, None, days=40)
+
+
+def test_runs_of_flows_that_are_only_called_the_same_stay(
+    client: SyncPrefectClient, sweep: Sweep, sample: Path, tmp_path: Path
+) -> None:
+    def deployed_as(name: str, entrypoint: str) -> FlowRun:
+        number = client.create_deployment(
+            client.create_flow_from_name(name), name=uuid4().hex, entrypoint=entrypoint
+        )
+        made.append(number)
+        return put(client, client.create_flow_run_from_deployment(number), Failed(), days=40)
+
+    made: list[UUID] = []
+    theirs: list[FlowRun] = []
+    try:
+        for name in ("notify", "watch-inbox", "crop-archive", "crop-shard", "retry-failed"):
+            run = client.create_flow_run(flow(name=name)(stranger.fn))
+            theirs.append(put(client, run, Failed(), days=40))
+        theirs.append(deployed_as("notify", "tools/notify.py:main"))
+        theirs.append(deployed_as("crop-archive", "wheat/crop_archive.py:crop_archive"))
+        ours = [
+            deployed_as("notify", "/app/flows/notify.py:notify"),
+            deployed_as("crop-archive", "flows.crop_archive.crop_archive"),
+            run_by_the_command(client, sample, tmp_path),
+        ]
+        assert counts(sweep()[1]) == {"notify": 1, "crop-archive": 2}
+        assert sweep("--yes")[1][-1]["runs"] == 3
+        assert there(client, *theirs, *ours) == [True] * 7 + [False] * 3
+    finally:
+        for run in theirs:
+            client.delete_flow_run(run.id)
+        for number in made:
+            client.delete_deployment(number)
+
+
 def test_how_old_is_old_can_be_said(client: SyncPrefectClient, sweep: Sweep) -> None:
     runs = [make_batch(client, Completed(), days=days) for days in (2, 6, 8)]
     assert counts(sweep("--older-than", 7)[1]) == {"crop-archive": 1}
@@ -255,17 +311,58 @@ def store(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> str:
     return f"s3://{s3.bucket}/{uuid4().hex}"
 
 
-def upload(store: str, name: str = "photos.zip", *, days: float = 0) -> str:
+def upload(store: str, *names: str, days: float = 0) -> str:
     """An upload as the service leaves it, and its id; only a local one can be made old."""
-    number = uuid4().hex
+
+    async def send() -> str:
+        async with Upload(store, 1 << 30) as sent:
+            for name in names or ("photos.zip",):
+                await sent.begin(name)
+                await sent.write(b"x" * 1000)
+                await sent.end()
+            sent.keep()
+            return sent.id
+
+    mark(store)
+    number = asyncio.run(send())
     place = resolve(f"{store}/uploads/{number}")
-    place.fs.makedirs(place.path, exist_ok=True)
-    place.fs.pipe_file(f"{place.path}/{name}", b"x" * 1000)
     if place.is_local:
-        written = time.time() - days * DAY
-        for path in (Path(place.path, name), Path(place.path)):
-            os.utime(path, (written, written))
+        make_old(Path(place.path), days)
     return number
+
+
+def make_old(folder: Path, days: float) -> None:
+    written = time.time() - days * DAY
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (written, written), follow_symlinks=False)
+
+
+def put_file(store: str, name: str, data: bytes = b"mine") -> None:
+    """What somebody else puts into a store."""
+    place = resolve(f"{store}/{name}")
+    place.fs.makedirs(place.path.rpartition("/")[0], exist_ok=True)
+    place.fs.pipe_file(place.path, data)
+
+
+def killed_upload(store: str, name: str, mib: int) -> str:
+    """What a service leaves that is killed in the middle of an upload; give its id."""
+    mark(store)
+    code = f"""
+import asyncio, os, signal
+from intake.http.uploads import Upload
+async def send():
+    sent = Upload({store!r}, 1 << 30)
+    await sent.begin({name!r})
+    for _ in range({mib}):
+        await sent.write(os.urandom(1 << 20))
+    await sent._written_out()
+    print(sent.id, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(send())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    return ended.stdout.strip()
 
 
 def stored(store: str) -> set[str]:
@@ -275,21 +372,32 @@ def stored(store: str) -> set[str]:
 
 def later(client: SyncPrefectClient, store: str, days: float) -> dict[str, str]:
     """What would go so many days from now, with why; for stores whose clock cannot be set."""
-    found = cleanup.old_uploads(
-        client, Shelf(store, "uploads"), cleanup.busy_names(client), 30, time.time() + days * DAY
-    )
-    return {old.place: old.why for old in found}
+    return {old.place: old.why for old in removable(client, store, time.time() + days * DAY)}
+
+
+def removable(client: SyncPrefectClient, store: str, now: float) -> list[cleanup.Old]:
+    found = cleanup.old_uploads(client, store, cleanup.busy_names(client), 30, now, print)
+    return [one for one in found if isinstance(one, cleanup.Old)]
+
+
+def left(rows: Rows) -> dict[str, str]:
+    return {row["left"]: row["why"] for row in rows if "left" in row}
+
+
+def unfinished(store: str) -> list[str]:
+    """Keys of the objects in a store that were begun and not completed."""
+    place = resolve(store)
+    bucket, _, key = place.path.partition("/")
+    found = place.fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=f"{key}/")
+    return [one["Key"].removeprefix(f"{key}/") for one in found.get("Uploads", [])]
 
 
 def test_an_upload_goes_when_its_batch_has_ended_long_ago_or_nobody_made_one_of_it(
     client: SyncPrefectClient, store: str, sweep: Sweep
 ) -> None:
     orphan, ended, running, retried = (upload(store) for _ in range(4))
-    place = resolve(store)
-    for other in ("uploads/not-an-id", "elsewhere"):
-        place.fs.makedirs(f"{place.path}/{other}", exist_ok=True)
-        place.fs.pipe_file(f"{place.path}/{other}/photos.zip", b"x")
-    place.fs.pipe_file(f"{place.path}/uploads/{'0' * 32}", b"x")  # a file
+    for other in ("uploads/not-an-id/photos.zip", "elsewhere/photos.zip", f"uploads/{'0' * 32}"):
+        put_file(store, other)
     where = f"{store}/uploads"
     make_batch(client, Failed(), archive=f"{where}/{ended}/photos.zip")
     make_batch(client, Suspended(), archive=f"{where}/{running}/photos.zip")
@@ -307,51 +415,181 @@ def test_an_upload_goes_when_its_batch_has_ended_long_ago_or_nobody_made_one_of_
     assert stored(store) == before
 
     # what is young is left even then, but for those whose batch has ended before
-    code, rows = sweep("--store", store, "--older-than", 0.00001, "--yes")
+    code, rows = sweep("--store", store, "--older-than", 1e-9, "--yes")
     assert (code, set(places(rows))) == (0, {f"uploads/{one}" for one in (ended, retried)})
     assert rows[-1]["bytes"] == 2000
     gone = {f"uploads/{one}/photos.zip" for one in (ended, retried)}
-    assert stored(store) == before - gone
+    records = {f"upload-records/{one}.jsonl" for one in (ended, retried)}
+    assert stored(store) == before - gone - records
+    assert left(rows) == {"uploads/not-an-id": cleanup.NO_RECORD}
 
 
 def test_an_upload_that_was_cut_off_goes_after_a_day(
     client: SyncPrefectClient, store: str, sweep: Sweep
 ) -> None:
-    number = uuid4().hex
+    number = killed_upload(store, "photos.zip", 20)
+    place = f"uploads/{number}"
+    local = resolve(store).is_local
+    held = stored(store) - {MARK, f"upload-records/{number}.jsonl"} if local else unfinished(store)
+    assert list(held) == [f"{place}/.photos.zip.part" if local else f"{place}/photos.zip"]
+    assert later(client, store, 0.9) == {}
+    assert later(client, store, 1.1) == {place: "no batch uses it"}
+    (one,) = removable(client, store, time.time() + 1.1 * DAY)
+    size, stay = one.remove()
+    assert stay == []
+    assert (size > 10 << 20) is local
+    assert stored(store) == {MARK}
+    assert local or unfinished(store) == []
+
+
+def test_an_unfinished_object_is_as_old_as_its_last_part(client: SyncPrefectClient, s3: S3) -> None:
+    store = f"s3://{s3.bucket}/{uuid4().hex}"
+    number = killed_upload(store, "photos.zip", 1)  # on record, and no part sent yet
     place = resolve(f"{store}/uploads/{number}/photos.zip")
-    if not place.is_local:
-        bucket, _, key = place.path.partition("/")
-        begun = place.fs.call_s3("create_multipart_upload", Bucket=bucket, Key=key)
-        place.fs.call_s3(
-            "upload_part",
-            Bucket=bucket,
-            Key=key,
-            UploadId=begun["UploadId"],
-            PartNumber=1,
-            Body=b"x" * (5 << 20),
-        )
-        assert later(client, store, 0.9) == {}
-        assert later(client, store, 1.1) == {f"uploads/{number}/photos.zip": "cut off"}
-        shelf = Shelf(store, "uploads")
-        for one in cleanup.old_uploads(client, shelf, set(), 30, time.time() + 1.1 * DAY):
-            one.remove()
-        assert (
-            place.fs.call_s3("list_multipart_uploads", Bucket=bucket, Prefix=key).get("Uploads", [])
-            == []
-        )
-        return
-    for name, days in ((number, 1.1), (uuid4().hex, 0.9)):
-        part = Path(place.path).parents[1] / name / ".photos.zip.part"
-        part.parent.mkdir(parents=True)
-        part.write_bytes(b"x" * 700)
-        written = time.time() - days * DAY
-        os.utime(part, (written, written))
-        os.utime(part.parent, (written, written))
-    code, rows = sweep("--store", store, "--yes")
-    assert (code, places(rows)) == (0, {f"uploads/{number}": "no batch uses it"})
-    assert rows[-1] == {"removed": True, "runs": 0, "places": 1, "bytes": 700}
-    (left,) = Path(f"{store}/uploads").iterdir()
-    assert left.name != number
+    bucket, _, key = place.path.partition("/")
+    at = {"Bucket": bucket, "Key": key}
+    at["UploadId"] = place.fs.call_s3("create_multipart_upload", **at)["UploadId"]
+    shelf = Shelf(store, "uploads")
+    (none,) = shelf.cut_off()
+    assert shelf.last_part(none) == none.begun
+    time.sleep(3)
+    for part in (1, 2):
+        place.fs.call_s3("upload_part", **at, PartNumber=part, Body=b"x" * (5 << 20))
+    (some,) = shelf.cut_off()
+    last = shelf.last_part(some)
+    assert last >= some.begun + 2
+    assert removable(client, store, last + DAY - 1) == []  # a day after its beginning
+    (old,) = removable(client, store, last + DAY + 1)
+    old.remove()
+    assert unfinished(store) == []
+
+
+def test_an_unfinished_object_of_another_program_stays(
+    client: SyncPrefectClient, s3: S3, sweep: Sweep
+) -> None:
+    store = f"s3://{s3.bucket}/{uuid4().hex}"
+    ours, theirs = killed_upload(store, "photos.zip", 20), uuid4().hex
+    call, begun = resolve(store).fs.call_s3, []
+    for name in (f"{ours}/another.zip", f"{theirs}/photos.zip"):
+        bucket, _, key = resolve(f"{store}/uploads/{name}").path.partition("/")
+        begun.append(call("create_multipart_upload", Bucket=bucket, Key=key))
+    (old,) = removable(client, store, time.time() + 9 * DAY)
+    old.remove()
+    expected = {f"uploads/{ours}/another.zip", f"uploads/{theirs}/photos.zip"}
+    assert set(unfinished(store)) == expected
+    assert f"uploads/{theirs}" in left(sweep("--store", store, "--yes")[1])
+    assert set(unfinished(store)) == expected
+    for one in begun:  # other tests look whether any is left
+        at = {name: one[name] for name in ("Bucket", "Key", "UploadId")}
+        call("abort_multipart_upload", **at)
+
+
+def test_nothing_goes_from_a_store_that_is_not_marked(
+    client: SyncPrefectClient, store: str, archive: Path, sweep: Sweep
+) -> None:
+    number = upload(store, days=9)
+    put_file(store, f"uploads/{uuid4().hex}/photos.zip")
+    old_batch(store, archive)
+    run = make_batch(client, Completed(), days=40)
+    place = resolve(f"{store}/{MARK}")
+    place.fs.rm_file(place.path)
+    no_id = b'{"format": "facecrop-store/1"}'
+    for data in (None, b"", b"{", b"[]", b'{"format": "another"}', no_id, b" " * 9999):
+        if data is not None:
+            put_file(store, MARK, data)
+        before = stored(store)
+        code, (row,) = sweep("--store", store, "--batches", "--older-than", 1e-9, "--yes")
+        assert code == 1
+        assert "`facecrop serve`" in row["error"]
+        assert stored(store) == before
+        assert there(client, run) == [True]
+    place.fs.rm_file(place.path)
+    mark(store)
+    assert f"uploads/{number}" in later(client, store, 10)
+
+
+def test_a_mark_takes_no_file_of_another(store: str) -> None:
+    put_file(store, MARK, b"mine")
+    with pytest.raises(OutputError, match="is not Facecrop's mark"):
+        mark(store)
+    place = resolve(f"{store}/{MARK}")
+    assert place.fs.cat_file(place.path) == b"mine"
+    place.fs.rm_file(place.path)
+    with ThreadPoolExecutor(8) as services:
+        list(services.map(mark, [store] * 8))
+    first = place.fs.cat_file(place.path)
+    mark(store)
+    assert place.fs.cat_file(place.path) == first
+    assert stored(store) == {MARK}
+    check_marked(store)
+
+
+def test_the_service_marks_its_store(
+    deployed: dict[str, str], s3: S3, store: str, tmp_path: Path, sweep: Sweep
+) -> None:
+    with pytest.raises(OutputError, match="nothing is removed"):
+        check_marked(store)
+    with serving(tmp_path, store, {**deployed, **s3.environment}):
+        check_marked(store)
+    assert sweep("--store", store)[0] == 0
+
+
+def test_an_upload_of_another_program_stays_whoever_uses_it(
+    client: SyncPrefectClient, store: str, sweep: Sweep
+) -> None:
+    ours = upload(store, days=40)
+    theirs, used = uuid4().hex, uuid4().hex
+    for number in (theirs, used):
+        put_file(store, f"uploads/{number}/photos.zip")
+        if resolve(store).is_local:
+            make_old(Path(store, "uploads", number), 400)
+    for number in (ours, used):
+        make_batch(client, Completed(), archive=f"{store}/uploads/{number}/photos.zip")
+    before = stored(store)
+    code, rows = sweep("--store", store, "--older-than", 1e-9, "--yes")
+    assert (code, set(places(rows))) == (0, {f"uploads/{ours}"})
+    assert left(rows) == {f"uploads/{one}": cleanup.NO_RECORD for one in (theirs, used)}
+    gone = {f"uploads/{ours}/photos.zip", f"upload-records/{ours}.jsonl"}
+    assert stored(store) == before - gone
+
+
+def test_what_somebody_puts_into_an_upload_stays_with_its_folder(
+    client: SyncPrefectClient, store: str, sweep: Sweep
+) -> None:
+    names = [f"{number}.jpg" for number in range(11)]
+    number = upload(store, *names, days=40)
+    put_file(store, f"uploads/{number}/mine.jpg")
+    put_file(store, f"uploads/{number}/folder/0.jpg")
+    make_batch(client, Completed(), archive=f"{store}/uploads/{number}/")
+    code, rows = sweep("--store", store, "--older-than", 1e-9, "--yes")
+    assert (code, set(places(rows)), rows[-1]["bytes"]) == (0, {f"uploads/{number}"}, 11_000)
+    mine = {f"uploads/{number}/mine.jpg", f"uploads/{number}/folder/0.jpg"}
+    assert stored(store) == {MARK, *mine}
+    expected = {f"uploads/{number}/mine.jpg", f"uploads/{number}/folder/"}
+    assert left(rows).keys() == expected
+    assert left(sweep("--store", store, "--yes")[1]) == {f"uploads/{number}": cleanup.NO_RECORD}
+    assert stored(store) == {MARK, *mine}
+
+
+def test_what_has_changed_since_it_was_listed_stays(client: SyncPrefectClient, store: str) -> None:
+    number = upload(store, "a.jpg", "b.jpg", days=40)
+    (old,) = removable(client, store, time.time() + 2 * DAY)
+    put_file(store, f"uploads/{number}/a.jpg", b"somebody's")
+    assert old.remove() == (1000, ["a.jpg"])
+    assert f"uploads/{number}/a.jpg" in stored(store)
+    assert f"uploads/{number}/b.jpg" not in stored(store)
+
+
+def test_a_batch_that_is_taken_up_again_meanwhile_keeps_its_upload(
+    client: SyncPrefectClient, store: str
+) -> None:
+    number = upload(store, days=40)
+    old = removable(client, store, time.time() + 40 * DAY)
+    assert len(old) == 1
+    make_batch(client, Running(), archive=f"{store}/uploads/{number}/photos.zip")
+    before = stored(store)
+    assert cleanup.remove_old(client, old) == ([], 0, [])
+    assert stored(store) == before
 
 
 def test_links_are_not_followed(client: SyncPrefectClient, sweep: Sweep, tmp_path: Path) -> None:
@@ -359,17 +597,23 @@ def test_links_are_not_followed(client: SyncPrefectClient, sweep: Sweep, tmp_pat
     outside.mkdir()
     (outside / "precious.jpg").write_bytes(b"x")
     store = tmp_path / "store"
-    number = upload(str(store), days=9)
+    number, replaced, moved = (upload(str(store), days=9) for _ in range(3))
     folder = store / "uploads" / number
-    (folder / "link").symlink_to(outside)
+    linked = store / "uploads" / replaced / "photos.zip"
+    linked.unlink()
+    linked.symlink_to(outside / "precious.jpg")
+    (outside / "photos.zip").write_bytes(b"x")
+    shutil.rmtree(store / "uploads" / moved)
+    (store / "uploads" / moved).symlink_to(outside)
     (store / "uploads" / uuid4().hex).symlink_to(outside)
-    for path in (folder, outside, outside / "precious.jpg"):
+    for path in (folder, outside, *outside.iterdir(), store / "upload-records" / f"{moved}.jsonl"):
         os.utime(path, (1, 1))
+    make_old(linked.parent, 9)
     (tmp_path / "named").symlink_to(store)  # whoever names it means what it leads to
-    code, rows = sweep("--store", tmp_path / "named", "--yes")
-    assert (code, set(places(rows))) == (0, {f"uploads/{number}"})
+    assert sweep("--store", tmp_path / "named", "--yes")[0] == 0
     assert not folder.exists()
-    assert (outside / "precious.jpg").exists()
+    assert linked.is_symlink()
+    assert {path.name for path in outside.iterdir()} == {"precious.jpg", "photos.zip"}
 
     shutil.rmtree(store / "uploads")
     upload(str(outside), days=9)
@@ -381,16 +625,18 @@ def test_links_are_not_followed(client: SyncPrefectClient, sweep: Sweep, tmp_pat
     assert len(list((outside / "uploads").iterdir())) == 1
 
 
-def test_a_prefix_of_more_objects_than_a_page_goes_and_its_neighbour_stays(s3: S3) -> None:
+def test_an_upload_of_more_objects_than_a_page_goes_and_its_neighbour_stays(s3: S3) -> None:
     store = f"s3://{s3.bucket}/{uuid4().hex}"
     place = resolve(f"{store}/uploads")
     place.fs.pipe({f"{place.path}/a/{number:04}.jpg": b"12345" for number in range(1003)})
     place.fs.pipe({f"{place.path}/ab/0.jpg": b"x"})
     shelf = Shelf(store, "uploads")
     assert shelf.names() == ["a", "ab"]
-    assert shelf.measure("a").bytes == 5 * 1003
-    assert abs(shelf.measure("a").written - time.time()) < 600
-    shelf.remove("a")
+    assert shelf.size("a") == 5 * 1003
+    files = shelf.files("a")
+    assert len(files) == 1003
+    assert all(abs(one.written - time.time()) < 600 for one in files.values())
+    assert shelf.remove("a", files) == []
     assert stored(store) == {"uploads/ab/0.jpg"}
 
 
@@ -424,9 +670,10 @@ def test_the_output_of_a_finished_batch_goes_if_that_is_asked_for(
     sweep: Sweep,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    old, young, unfinished, busy = (old_batch(store, archive, days) for days in (40, 20, 40, 40))
+    mark(store)
+    old, young, cut, busy = (old_batch(store, archive, days) for days in (40, 20, 40, 40))
     fs, root = resolve(store).fs, resolve(store).path
-    fs.rm_file(f"{root}/batches/{unfinished}/manifest.parquet")
+    fs.rm_file(f"{root}/batches/{cut}/manifest.parquet")
     make_batch(client, Running(), output=f"s3://the-same-by-another-name/batches/{busy}/")
     # none of these is a batch's folder
     fs.makedirs(f"{root}/batches/damaged", exist_ok=True)
@@ -446,16 +693,52 @@ def test_the_output_of_a_finished_batch_goes_if_that_is_asked_for(
     assert stored(store) == before
     code, rows = sweep("--batches", "--yes")
     assert (code, places(rows)) == (0, {f"batches/{old}": "finished"})
-    left = {name for name in before if not name.startswith(f"batches/{old}/")}
-    assert stored(store) == left
-    assert young in str(left)
+    stay = {name for name in before if not name.startswith(f"batches/{old}/")}
+    assert stored(store) == stay
+    assert young in str(stay)
+    assert left(rows).keys() == {"batches/damaged", "batches/other"}
     assert fs.exists(root)
+
+
+def test_what_somebody_puts_beside_a_batch_stays(
+    client: SyncPrefectClient, store: str, archive: Path, sweep: Sweep
+) -> None:
+    mark(store)
+    old = f"batches/{old_batch(store, archive)}"
+    mine = {f"{old}/notes.txt", f"{old}/crops/mine.jpg", f"{old}/album/0.jpg"}
+    for name in mine:
+        put_file(store, name)
+    size = Shelf(store, "batches").size(old.partition("/")[2])
+    rows = sweep("--store", store, "--batches", "--yes")[1]
+    assert places(rows) == {old: "finished"}
+    assert stored(store) == {MARK, *mine}
+    assert rows[-1]["bytes"] == size - 3 * len(b"mine")
+    assert {f"{old}/notes.txt", f"{old}/crops/mine.jpg"} <= left(rows).keys()
+    assert left(sweep("--store", store, "--batches", "--yes")[1]) == {old: "no batch of Facecrop's"}
+    assert stored(store) == {MARK, *mine}
+
+
+def test_a_batch_that_is_begun_anew_since_it_was_listed_stays(
+    client: SyncPrefectClient, store: str, archive: Path
+) -> None:
+    name = old_batch(store, archive)
+    shelf = Shelf(store, "batches")
+    (old,) = cleanup.old_batches(client, shelf, set(), 30)
+    assert isinstance(old, cleanup.Old)
+    place = resolve(f"{store}/batches/{name}/batch.json")
+    record = json.loads(place.fs.cat_file(place.path))
+    record["created"] = ago(0).isoformat()
+    place.fs.pipe_file(place.path, json.dumps(record).encode())
+    before = stored(store)
+    assert cleanup.remove_old(client, [old])[:2] == ([], 0)
+    assert stored(store) == before
 
 
 def test_a_batch_stays_while_the_inbox_would_take_its_archive_for_a_new_one(
     client: SyncPrefectClient, archive: Path, sweep: Sweep, tmp_path: Path
 ) -> None:
     store = str(tmp_path / "store")
+    mark(store)
     name = old_batch(store, archive)
     watching = client.create_deployment(
         client.create_flow_from_name("watch-inbox"),

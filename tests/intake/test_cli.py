@@ -1,4 +1,4 @@
-"""The command, called as its entry point is, on a real Prefect server."""
+"""`facecrop crop`, called as its entry point is: a plain batch, and a flow run on a real server."""
 
 import json
 import os
@@ -11,12 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from intake.cli import main
+from intake.cli.main import main
+from tests.flows.batches import result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
 from tests.services import S3
 
-pytestmark = pytest.mark.usefixtures("prefect")
 service = pytest.mark.service
+either_way = pytest.mark.parametrize(
+    "way", ["--no-prefect", pytest.param("--prefect", marks=service)], indirect=True
+)
+
+
+@pytest.fixture
+def way(request: pytest.FixtureRequest) -> str:
+    """`--prefect`, with a server to run on, or `--no-prefect`."""
+    if request.param == "--prefect":
+        request.getfixturevalue("prefect")
+    return str(request.param)
 
 
 @pytest.fixture
@@ -29,45 +40,66 @@ def pair(tmp_path: Path) -> Path:
     return path
 
 
-@service
+@either_way
 def test_a_batch_without_failures_exits_0_and_says_what_came_of_it(
-    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    way: str, pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["crop", str(pair), "--output", str(tmp_path / "out")]) == 0
+    assert main(["crop", way, str(pair), "--output", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"{pair}: 2 images, 1 faces\n")
     assert f"manifest  {tmp_path}/out/manifest.parquet" in out
     assert "Traceback" not in err
 
 
-@service
+@either_way
 def test_a_batch_with_failed_images_exits_3_and_names_the_list(
-    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    way: str, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["crop", str(sample), "--output", str(tmp_path / "out")]) == 3
+    assert main(["crop", way, str(sample), "--output", str(tmp_path / "out")]) == 3
     out = capsys.readouterr().out
     assert f"failed    {tmp_path}/out/failed.csv (truncated_image 1)" in out
 
 
-@service
+@either_way
+def test_a_batch_of_which_nothing_is_an_image_exits_3_and_tells_why(
+    way: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "year.zip", "w") as archive:
+        archive.writestr("3a.7z", b"7z")
+        archive.writestr("list.txt", b"anna, ben")
+    output = tmp_path / "out"
+    assert main(["crop", way, str(tmp_path / "year.zip"), "--output", str(output)]) == 3
+    out = capsys.readouterr().out
+    assert "none of its files is an image" in out
+    assert f"skipped   {output}/skipped.csv (nested_archive 1, not_an_image 1)" in out
+    assert (output / "skipped.csv").read_text("utf-8-sig").splitlines() == [
+        "member,path,error,message",
+        "0,3a.7z,nested_archive,",
+        "1,list.txt,not_an_image,",
+    ]
+
+
+@either_way
 def test_json_is_one_object_an_archive(
-    pair: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    way: str, pair: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     absent = str(tmp_path / "absent.zip")
     output = str(tmp_path / "out")
-    assert main(["crop", str(pair), absent, str(sample), "--output", output, "--json"]) == 1
+    assert main(["crop", way, str(pair), absent, str(sample), "--output", output, "--json"]) == 1
     first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
     assert (first["members"], first["faces"], first["output"]) == (2, 1, f"{output}/pair.zip")
     assert second["error"].startswith(f"cannot open {absent}: not found")
     assert third["errors"] == {"truncated_image": 1}
 
 
-@service
+@either_way
 def test_flags_and_the_environment_reach_the_crops(
-    pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FACECROP_CROP_FORMAT", "png")
-    assert main(["crop", str(pair), "--output", str(tmp_path / "out"), "--crop-size", "64"]) == 0
+    assert (
+        main(["crop", way, str(pair), "--output", str(tmp_path / "out"), "--crop-size", "64"]) == 0
+    )
     (crop,) = (tmp_path / "out" / "crops").iterdir()
     assert crop.name == "face.jpg_0.png"
     assert crop.read_bytes()[16:24] == (64).to_bytes(4, "big") * 2  # the PNG header's size
@@ -89,7 +121,7 @@ def _truncated(pair: Path) -> bytes:
     return pair.read_bytes()[:-100]
 
 
-@service
+@either_way
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
@@ -98,12 +130,13 @@ def _truncated(pair: Path) -> bytes:
         ("a.zip", b"PK\5\6" + bytes(18), "is an empty ZIP"),
         ("a.tar", bytes(10240), "is an empty TAR"),
         ("a.jpg", astronaut_jpeg(), "is a single image"),
-        ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(100), "is not an archive that Facecrop reads"),
+        ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(100), "is a RAR archive"),
         ("a.zip", None, "cut short"),
     ],
     ids=["text", "nothing", "empty ZIP", "empty TAR", "an image", "RAR", "truncated ZIP"],
 )
 def test_an_archive_that_cannot_be_used_is_one_line_and_exits_1(
+    way: str,
     name: str,
     data: bytes | None,
     words: str,
@@ -113,53 +146,59 @@ def test_an_archive_that_cannot_be_used_is_one_line_and_exits_1(
 ) -> None:
     archive = tmp_path / name
     archive.write_bytes(_truncated(pair) if data is None else data)
-    assert main(["crop", str(archive), "--output", str(tmp_path / "out")]) == 1
+    assert main(["crop", way, str(archive), "--output", str(tmp_path / "out")]) == 1
     line = _only_line(capsys)
     assert str(archive) in line
     assert words in line
     assert not (tmp_path / "out").exists()
 
 
-@service
+@either_way
 def test_an_output_that_cannot_be_used_is_one_line_and_exits_1(
-    pair: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    way: str, pair: Path, sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert main(["crop", str(pair), "--output", str(tmp_path / "file")]) == 1
+    assert main(["crop", way, str(pair), "--output", str(tmp_path / "file")]) == 1
     assert str(tmp_path / "file") in _only_line(capsys)
-    assert main(["crop", str(pair), "--output", str(tmp_path / "out")]) == 0
+    assert main(["crop", way, str(pair), "--output", str(tmp_path / "out")]) == 0
     capsys.readouterr()
-    assert main(["crop", str(sample), "--output", str(tmp_path / "out")]) == 1
+    assert main(["crop", way, str(sample), "--output", str(tmp_path / "out")]) == 1
     assert "holds another batch (archive.size: " in _only_line(capsys)
     folder = tmp_path / "photos"
     folder.mkdir()
     (folder / "a.jpg").write_bytes(astronaut_jpeg())
-    assert main(["crop", str(folder), "--output", str(folder / "out")]) == 1
+    assert main(["crop", way, str(folder), "--output", str(folder / "out")]) == 1
     assert "its crops would be taken for photographs" in _only_line(capsys)
 
 
 @service
+@either_way
 def test_what_the_store_forbids_is_one_line_and_exits_1(
-    pair: Path, s3: S3, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    way: str,
+    pair: Path,
+    s3: S3,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
     with monkeypatch.context() as patch:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-        assert main(["crop", f"s3://{s3.bucket}/a.zip", "--output", "out"]) == 1
+        assert main(["crop", way, f"s3://{s3.bucket}/a.zip", "--output", "out"]) == 1
         assert "check the credentials" in _only_line(capsys)
-        assert main(["crop", str(pair), "--output", f"s3://{s3.bucket}/out"]) == 1
+        assert main(["crop", way, str(pair), "--output", f"s3://{s3.bucket}/out"]) == 1
         assert "check the credentials" in _only_line(capsys)
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_one_line_and_exits_1(pair: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api"}
     command = [
         sys.executable,
         "-m",
-        "intake.cli",
+        "facecrop",
         "crop",
         str(pair),
         "--output",
@@ -169,21 +208,28 @@ def test_a_server_that_does_not_answer_is_one_line_and_exits_1(pair: Path, tmp_p
     assert ended.returncode == 1
     assert ended.stderr.splitlines() == [
         "facecrop: no Prefect server answers at http://127.0.0.1:9/api; "
-        "start it, or unset PREFECT_API_URL"
+        "start it, or give --no-prefect"
     ]
 
 
-@service
+@either_way
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_in_seconds_and_it_goes_on_from_there(
-    number: signal.Signals, prefect: dict[str, str], sample: Path, tmp_path: Path
+    way: str,
+    number: signal.Signals,
+    sample: Path,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
+    environment = dict(os.environ)
+    if way == "--prefect":
+        environment |= request.getfixturevalue("prefect")
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "intake.cli", "crop", str(sample), "--output", str(output)]
+    arguments = ["crop", way, str(sample), "--output", str(output), "--chunk-members", "4"]
     run = subprocess.Popen(
-        [*command, "--chunk-members", "4"],
-        env=os.environ | prefect,
+        [sys.executable, "-P", "-m", "facecrop", *arguments],
+        env=environment,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -195,10 +241,71 @@ def test_a_signal_ends_it_in_seconds_and_it_goes_on_from_there(
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130
     assert time.monotonic() - sent < 10
-    assert err.splitlines() == ["facecrop: interrupted; the same command goes on from here"]
+    told = [line for line in err.splitlines() if not line.startswith(f"{sample}: ")]  # progress
+    assert told == ["facecrop: interrupted; the same command goes on from here"]
     assert not (output / "manifest.parquet").exists()
-    assert main(["crop", str(sample), "--output", str(output), "--chunk-members", "4"]) == 3
+    assert main(arguments) == 3
     assert (output / "manifest.parquet").exists()
+
+
+def test_without_a_server_a_batch_imports_nothing_of_prefect(pair: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from intake.cli.main import main
+code = main(sys.argv[1:])
+print({name.partition(".")[0] for name in sys.modules} & {"prefect", "httpx", "fastapi", "rich"})
+sys.exit(code)
+"""
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    ended = subprocess.run(
+        [sys.executable, "-P", "-c", program, "crop", str(pair), "--output", str(tmp_path / "out")],
+        cwd=tmp_path,
+        env=without | {"PREFECT_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[-1] == "set()"
+
+
+@service
+@pytest.mark.slow
+def test_where_a_profile_names_a_server_the_batch_is_a_run_on_it(
+    prefect: dict[str, str], pair: Path, tmp_path: Path
+) -> None:
+    from prefect.client.orchestration import get_client
+
+    url = prefect["PREFECT_API_URL"]
+    (tmp_path / "profiles.toml").write_text(
+        f'active = "one"\n[profiles.one]\nPREFECT_API_URL = "{url}"\n'
+    )
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    command = [sys.executable, "-P", "-m", "facecrop", "crop", str(pair), "--output"]
+    for flags, runs in (([], 1), (["--no-prefect"], 0)):
+        output = tmp_path / f"out-{runs}"
+        subprocess.run(
+            [*command, str(output), *flags],
+            cwd=tmp_path,
+            env=without | {"PREFECT_HOME": str(tmp_path)},
+            check=True,
+            timeout=300,
+        )
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_runs(limit=200)
+        assert sum(run.parameters.get("output") == str(output) for run in found) == runs
+
+
+@service
+def test_a_plain_batch_leaves_the_same_bytes_as_the_flow(
+    prefect: dict[str, str], sample: Path, tmp_path: Path
+) -> None:
+    outputs = [str(tmp_path / name) for name in ("plain", "flow")]
+    for output, way in zip(outputs, ("--no-prefect", "--prefect"), strict=True):
+        command = ["crop", way, str(sample), "--output", output, "--chunk-members", "16"]
+        assert main(command) == 3
+    plain, flow = map(result, outputs)
+    assert plain == flow
 
 
 def _only_line(capsys: pytest.CaptureFixture[str]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from intake.crops_zip import stream_zip
+from intake.http.crops_zip import stream_zip
 
 
 def test_a_zip_holds_what_it_was_given() -> None:

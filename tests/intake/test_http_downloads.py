@@ -1,6 +1,7 @@
 """Downloads of a large batch: in little memory, and no longer than somebody wants them."""
 
 import hashlib
+import socket
 import time
 import zipfile
 from collections.abc import Iterator
@@ -9,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from storage.manifest import FaceRow, MemberRow, Status, encode_part
-from storage.output import Output
+from storage.output.manifest import FaceRow, MemberRow, Status, encode_part
+from storage.output.output import Output
 from tests.intake.web import MIB, UPLOAD, Web, body, serving, zip_of
 from tests.workers import look, wait
 
@@ -22,7 +23,7 @@ CROP = bytes(range(256)) * 400  # 100 KiB
 
 @pytest.fixture
 def web(deployed: dict[str, str], tmp_path: Path) -> Iterator[Web]:
-    with serving(tmp_path, str(tmp_path / "store"), deployed) as service:
+    with serving(tmp_path, str(tmp_path / "store"), deployed, stall_seconds=3) as service:
         yield service
 
 
@@ -35,14 +36,14 @@ def batch(web: Web) -> str:
     output.claim({"format": 1, "archive": {}, "settings": settings}, "resume")
     for chunk in range(CHUNKS):
         names = [f"crops/{chunk}/{number}_0.jpg" for number in range(CROPS)]
-        output.put_crops(dict.fromkeys(names, CROP))
+        output.put_crops(0, dict.fromkeys(names, CROP))
         rows = [
             MemberRow(
                 member=chunk * CROPS + number,
                 path=f"{chunk}/{number}.jpg",
                 status=Status.CROPPED,
                 bytes=1,
-                face_rows=[FaceRow(0, 1, 1, 1, 1, None, None, 1, 1, 1, 1, name)],
+                face_rows=[FaceRow(0, 0, 1, 1, 1, 1, None, None, 1, 1, 1, 0, 1, name)],
             )
             for number, name in enumerate(names)
         ]
@@ -102,3 +103,37 @@ def test_a_crop_that_is_gone_cuts_the_download_short(web: Web, batch: str) -> No
         web.client.stream("GET", f"/api/batch/{batch}/crops.zip") as answer,
     ):
         assert sum(map(len, answer.iter_bytes())) == 0
+
+
+def test_a_client_that_takes_nothing_is_given_up(web: Web, batch: str) -> None:
+    def files() -> int:
+        return sum(1 for _ in Path(f"/proc/{web.process.pid}/fd").iterdir())
+
+    body(web.client.get("/healthz"), 200)
+    before = files()
+    with socket.create_connection(("127.0.0.1", web.port)) as connection:
+        connection.sendall(
+            f"GET /api/batch/{batch}/crops.zip HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        )
+        wait(lambda: files() > before, 20)
+        wait(lambda: files() <= before, 60)
+
+
+def test_a_head_says_what_a_get_would_send_and_reads_nothing(web: Web, batch: str) -> None:
+    (Path(look(UUID(batch)).parameters["output"]) / "report.html").write_text("<p>done</p>")
+    for name in ("crops.zip", "manifest", "report", "failed?format=csv", "failed"):
+        url = f"/api/batch/{batch}/{name}"
+        before = bytes_read(web)
+        head = web.client.head(url)
+        assert bytes_read(web) - before < MIB
+        assert (head.status_code, head.content) == (200, b"")
+        with web.client.stream("GET", url) as got:
+            wanted = {key: value for key, value in got.headers.items() if key != "date"}
+        found = {key: value for key, value in head.headers.items() if key != "date"}
+        if name == "failed":  # which is only known once its rows are
+            wanted.pop("content-length")
+            found.pop("transfer-encoding")
+        assert found == wanted
+        assert ("content-length" in found) == (name in ("manifest", "report"))
+    nobody = "00000000-0000-0000-0000-000000000000"
+    assert web.client.head(f"/api/batch/{nobody}/crops.zip").status_code == 404

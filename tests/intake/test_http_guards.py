@@ -4,11 +4,12 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from intake.keys import make_key
+from intake.http.keys import make_key
 from tests.intake.web import MIB, UPLOAD, Web, body, head, problem, serving, zip_of
 from tests.services import S3
 
@@ -57,7 +58,7 @@ def test_a_key_is_needed_where_there_are_keys(
     token, line = make_key("ann")
     other, second = make_key("bob")
     (tmp_path / "keys").write_text(f"{line}\n{second}\n")
-    limits = {"keys": tmp_path / "keys", "max_upload_gib": MIB / (1 << 30)}
+    limits: dict[str, Any] = {"keys": tmp_path / "keys", "max_upload_gib": MIB / (1 << 30)}
     with serving(tmp_path, str(tmp_path / "store"), deployed, token, **limits) as web:
         stranger = httpx.Client(base_url=web.url)
         for path in ("queue-stats", "status/x", f"{'0' * 8}-0000-0000-0000-{'0' * 12}/failed"):
@@ -67,7 +68,7 @@ def test_a_key_is_needed_where_there_are_keys(
         problem(stranger.get("/metrics"), 401)
         problem(stranger.post(UPLOAD, content=archive), 401)
         problem(stranger.post("/api/batch/from-uri", json={}), 401)
-        assert not (tmp_path / "store").exists()
+        assert not (tmp_path / "store" / "uploads").exists()
         assert stranger.get("/healthz").status_code == stranger.get("/readyz").status_code == 200
         wrong = {"X-API-Key": token[:-1] + ("x" if token[-1] != "x" else "y")}
         problem(stranger.get("/metrics", headers=wrong), 401)
@@ -98,7 +99,7 @@ def test_a_key_is_needed_where_there_are_keys(
 def test_each_key_has_so_many_requests_a_second(deployed: dict[str, str], tmp_path: Path) -> None:
     (token, line), (other, second) = make_key("ann"), make_key("bob")
     (tmp_path / "keys").write_text(f"{line}\n{second}\n")
-    limits = {"keys": tmp_path / "keys", "rate": 3}
+    limits: dict[str, Any] = {"keys": tmp_path / "keys", "rate": 3}
     with (
         serving(tmp_path, str(tmp_path / "store"), deployed, token, **limits) as web,
         ThreadPoolExecutor(10) as pool,

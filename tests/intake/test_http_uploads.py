@@ -123,9 +123,6 @@ def test_the_same_key_gives_the_same_batch(web: Web, archive: bytes) -> None:
     assert body(first, 201)["imageCount"] == 3
     assert known_batches() == before + 1
     assert web.stored() == stored
-    for path in ("add-images", "from-uri"):
-        answer = web.client.post(f"/api/batch/{path}", json={}, headers=headers)
-        assert body(answer, 200) == first.json()
 
 
 def test_two_at_once_with_the_same_key_make_one_batch(

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from intake.cli import main
-from intake.keys import make_key, read_keys
-from intake.service import ServiceError, is_loopback, read_settings
+from intake.cli.main import main
+from intake.http.keys import Client, make_key, read_keys
+from intake.http.settings import ServiceError, is_loopback, read_settings
 
 
 def test_a_key_is_known_by_its_hash_alone(tmp_path: Path) -> None:
@@ -18,9 +18,9 @@ def test_a_key_is_known_by_its_hash_alone(tmp_path: Path) -> None:
     assert token not in file.read_text()
     assert line == f"ann:{hashlib.sha256(token.encode()).hexdigest()}"
     keys = read_keys(str(file))
-    assert (keys.owner(token), keys.owner(other)) == ("ann", "bob")
+    assert (keys.client(token), keys.client(other)) == (Client("ann"), Client("bob"))
     for wrong in ("", token[:-1], token + "x", token.upper(), line, line[4:], "ann"):
-        assert keys.owner(wrong) is None
+        assert keys.client(wrong) is None
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,10 @@ def test_a_key_is_known_by_its_hash_alone(tmp_path: Path) -> None:
         (f"\nann {'0' * 64}", "line 2, is no API key"),
         (f"a b:{'0' * 64}", "line 1, is no API key"),
         (f"ann:{'0' * 64}\nann:{'1' * 64}", "has ann twice"),
+        (f"ann:{'0' * 64}\nann:{'1' * 64}:admin", "has ann twice"),
+        (f"ann:{'0' * 64}\nbob:{'0' * 64}:admin", "has one key twice"),
+        (f"ann:{'0' * 64}:root", "line 1, is no API key"),
+        (f"ann:{'0' * 64}:", "line 1, is no API key"),
     ],
 )
 def test_a_file_of_keys_that_cannot_be_is_refused(tmp_path: Path, text: str, why: str) -> None:
@@ -52,7 +56,11 @@ def test_the_command_prints_a_key_and_its_line(
     assert main(["api-key", "ann"]) == 0
     lines = capsys.readouterr().out.splitlines()
     (tmp_path / "keys").write_text(lines[-1])
-    assert read_keys(str(tmp_path / "keys")).owner(lines[0]) == "ann"
+    assert read_keys(str(tmp_path / "keys")).client(lines[0]) == Client("ann")
+    assert main(["api-key", "eve", "--admin"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (tmp_path / "keys").write_text(lines[-1])
+    assert read_keys(str(tmp_path / "keys")).client(lines[0]) == Client("eve", admin=True)
     assert main(["api-key", "ann:b"]) == 2
 
 

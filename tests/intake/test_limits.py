@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from intake.limits import FullError, Slots, TokenBucket
-from intake.recent import Recent
+from intake.http.cache import Recent
+from intake.http.limits import Slots, TokenBucket
+from intake.http.problems import ProblemError
 
 
 def test_a_bucket_gives_what_was_agreed_and_says_when_there_is_more() -> None:
@@ -20,7 +21,7 @@ def test_a_bucket_gives_what_was_agreed_and_says_when_there_is_more() -> None:
 
 def test_slots_are_given_back() -> None:
     slots = Slots(1)
-    with slots.one(), pytest.raises(FullError), slots.one():
+    with slots.one(), pytest.raises(ProblemError), slots.one():
         pass
     with pytest.raises(ValueError, match="x"), slots.one():
         raise ValueError("x")

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from intake.multipart import MultipartError, Part, read_multipart
+from intake.http.multipart import Part, read_multipart
+from intake.http.problems import ProblemError
+from intake.http.threads import Threads
 
 BOUNDARY = "frontier"
 TYPE = f"multipart/form-data; boundary={BOUNDARY}"
@@ -19,7 +21,7 @@ def read(data: bytes, step: int, content_type: str = TYPE) -> list[tuple[Part, b
 
     async def collect() -> list[tuple[Part, bytes]]:
         found: list[tuple[Part, bytes]] = []
-        async for event in read_multipart(content_type, body()):
+        async for event in read_multipart(content_type, body(), Threads().parse):
             if isinstance(event, Part):
                 found.append((event, b""))
             elif event is not None:
@@ -66,10 +68,10 @@ HEAD = b'--frontier\r\nContent-Disposition: form-data; name="a"\r\n\r\n'
 )
 @pytest.mark.parametrize("step", [1, 1000, 1 << 20])
 def test_what_is_no_form_or_not_all_of_one_is_refused(data: bytes, step: int) -> None:
-    with pytest.raises(MultipartError):
+    with pytest.raises(ProblemError):
         read(data, step)
 
 
 def test_a_form_needs_a_boundary() -> None:
-    with pytest.raises(MultipartError, match="no boundary"):
+    with pytest.raises(ProblemError, match="no boundary"):
         read(b"", 1, "multipart/form-data")

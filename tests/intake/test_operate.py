@@ -22,8 +22,9 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from prefect.states import Completed, Crashed, Failed, Late, Pending, Running, Scheduled
 from prefect.workers.process import ProcessWorker
 
-from intake.cli import main
-from intake.exits import mask
+from infra.servers.process import end
+from intake.cli.main import main
+from storage.fs.redact import shown
 from tests.services import S3, free_ports
 
 service = pytest.mark.service
@@ -38,7 +39,7 @@ AUTH = "operator:not-to-be-seen"
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Runs a command with --json; gives its exit code and its objects."""
+    """Run a command with --json; give its exit code and its objects."""
 
     def run(*arguments: str) -> tuple[int, Rows]:
         code = main([*arguments, "--json"])
@@ -207,12 +208,7 @@ def test_a_worker_is_seen_with_its_runs_and_its_version(
         # events take a moment to be stored
         wait_until(lambda: told() == expected, 30)
     finally:
-        worker.terminate()
-        try:
-            worker.wait(20)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-            worker.wait()
+        end(worker)
 
 
 def state_of(pool: Pool, run: UUID) -> str | None:
@@ -239,7 +235,7 @@ def test_a_run_that_no_worker_has_taken_is_not_left_out(pool: Pool, ask: Ask) ->
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with nothing on it, that asks for authentication; gives its API's address."""
+    """A server with nothing on it, that asks for authentication; give its API's address."""
     home = tmp_path_factory.mktemp("guarded")
     (port,) = free_ports(1)
     environment = {
@@ -264,12 +260,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         wait_until(lambda: process.poll() is not None or is_ready(url), 180)
         yield url
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
 
 
 def is_ready(url: str) -> bool:
@@ -323,7 +314,7 @@ def test_doctor_says_what_an_empty_server_lacks(let_in: SyncPrefectClient, ask: 
         "deployments crop-archive/*",
         "deployments crop-shard/*",
     }
-    assert {row["fix"] for row in bad(rows)} == {"run `python -m deployments`"}
+    assert {row["fix"] for row in bad(rows)} == {"run `python -P -m deployments`"}
     reasons = {row["check"]: row["reason"] for row in rows}
     assert reasons["database"] == "SQLite: for one machine only"
     assert reasons["messaging"] == "in the server's memory: for one machine only"
@@ -489,7 +480,7 @@ def test_a_redis_that_does_not_answer_is_bad_and_its_password_stays_secret(
     ],
 )
 def test_what_is_before_the_host_of_a_url_is_hidden(text: str, masked: str) -> None:
-    assert mask(text) == masked
+    assert shown(text) == masked
 
 
 # Scaling
@@ -497,7 +488,7 @@ def test_what_is_before_the_host_of_a_url_is_hidden(text: str, masked: str) -> N
 
 @pytest.fixture
 def on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts a shell script on a PATH that has nothing else; it records what it is called with."""
+    """Put a shell script on a PATH that has nothing else; it records what it is called with."""
     monkeypatch.setenv("PATH", str(tmp_path))
 
     def put(name: str, script: str) -> None:

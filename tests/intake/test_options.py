@@ -2,14 +2,14 @@ import argparse
 
 import pytest
 
-from intake.options import OptionError, add_options, read_options
-from tasks.settings import CropSettings
+from intake.cli.options import OptionError, add_options, read_options
+from pipeline.settings import CropSettings
 
 
 def read(*flags: str, **environ: str) -> CropSettings:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     add_options(parser)
-    return read_options(parser.parse_args(flags), environ)
+    return read_options(parser.parse_args(flags).settings, environ)
 
 
 def fields() -> list[tuple[str, str]]:
@@ -28,7 +28,8 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
     other = {
         "method": "haar", "profile": "fast", "model": "m.onnx", "format": "png", "layout": "shards",
         "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
-        "image_mib": "512",
+        "image_mib": "512", "nested": "3", "skip_system": "no", "redirects": "no",
+        "follow_links": "yes", "color": "keep", "name_encoding": "cp932", "pages": "all",
     }  # fmt: skip
     assert len(fields()) >= 18
     for group, name in fields():
@@ -79,8 +80,10 @@ def test_what_does_not_change_the_result_is_no_part_of_the_identity() -> None:
 
 def test_a_profile_is_what_it_does() -> None:
     fast = read("--detection-profile", "fast").identity()
-    assert fast == read("--detection-side", "384").identity()
+    assert fast == read("--detection-profile", "fast", "--detection-side", "384").identity()
     assert fast["detection"]["side"] == 384
+    balanced = read("--detection-profile", "balanced", "--detection-min-score", "0.7")
+    assert balanced.identity() == CropSettings().identity()
     assert read("--detection-profile", "thorough").identity() != CropSettings().identity()
 
 
@@ -88,5 +91,5 @@ def test_a_profile_is_what_it_does() -> None:
 def test_settings_are_made_again_from_their_identity(profile: str) -> None:
     settings = read("--detection-profile", profile, "--detection-min-score", "0.6")
     again = CropSettings.model_validate(settings.identity())
-    assert again.detection.effort == settings.detection.effort
+    assert again.detection.passes == settings.detection.passes
     assert again.identity() == settings.identity()

@@ -3,9 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from intake.prefixes import ForbiddenUriError, Prefixes
-from storage.archive import open_archive
-from storage.members import Limits
+from intake.http.prefixes import Prefixes
+from intake.http.problems import ProblemError
+from pipeline.settings import CropSettings
+from storage.archives.members import ChunkSize, Limits
+from storage.archives.opening import open_archive
 
 REMOTE = Prefixes(["s3://photos/in", "https://Example.org/pub/", "s3://all"])
 
@@ -66,12 +68,12 @@ def test_the_host_of_a_web_address_has_no_case() -> None:
     ],
 )
 def test_what_lies_elsewhere_may_not(uri: str) -> None:
-    with pytest.raises(ForbiddenUriError):
+    with pytest.raises(ProblemError):
         REMOTE.check(uri)
 
 
 def test_a_refusal_is_one_short_line() -> None:
-    with pytest.raises(ForbiddenUriError) as refused:
+    with pytest.raises(ProblemError) as refused:
         REMOTE.check("s3://other/\n" + "a" * 4000)
     assert len(str(refused.value).splitlines()) == 1
     assert len(str(refused.value)) < 300
@@ -98,7 +100,7 @@ def test_local_paths_are_followed_to_where_they_lead(tmp_path: Path) -> None:
         f"file:{shared}/a.zip",
         os.path.relpath(f"{shared}/a.zip"),
     ):
-        with pytest.raises(ForbiddenUriError):
+        with pytest.raises(ProblemError):
             prefixes.check(path)
 
 
@@ -112,5 +114,45 @@ def test_a_list_may_only_name_what_may_be_read(tmp_path: Path) -> None:
 
     check("a.jpg", "sub/b.jpg", f"{tmp_path}/c.jpg", f"file://{tmp_path}/d.jpg", "# /etc")
     for bad in ("/etc/passwd", "../x.jpg", "http://127.0.0.1/x.jpg", "file:///etc/passwd"):
-        with pytest.raises(ForbiddenUriError):
+        with pytest.raises(ProblemError):
             check("a.jpg", bad)
+
+
+def test_a_refusal_tells_no_secret() -> None:
+    for uri in (f"https://{'x' * 300}hush@host/a", "https://host/a?hush", "http://me:hush@h:x/"):
+        with pytest.raises(ProblemError) as refused:
+            REMOTE.check(uri)
+        assert "hush" not in str(refused.value)
+        assert "xxx" not in str(refused.value)
+
+
+def test_what_a_list_s_line_is_opened_as_is_what_is_checked(tmp_path: Path) -> None:
+    shared, secret = tmp_path / "shared", tmp_path / "secret"
+    for folder in (shared, secret):
+        folder.mkdir()
+    (secret / "a.jpg").write_bytes(b"secret")
+    listed = shared / "images.txt"
+    for line in (f"FILE://{secret}/a.jpg", f"File://localhost{secret}/a.jpg", "S3://other/a.jpg"):
+        listed.write_text(line)
+        with pytest.raises(ProblemError):
+            Prefixes([str(shared), "s3://photos"]).check_list(open_archive(str(listed), Limits(1)))
+    listed.write_text(f"FILE://{secret}/a.jpg")
+    archive = open_archive(str(listed), Limits(9))
+    Prefixes([str(tmp_path)]).check_list(archive)
+    (entry,) = archive.read(next(archive.chunks(ChunkSize(9, 9))))
+    assert entry.data == b"secret"
+
+
+def test_a_prefix_that_is_one_file_is_that_file() -> None:
+    assert Prefixes(["https://host/a.zip"]).check("https://HOST:443/a.zip") == "https://host/a.zip"
+    with pytest.raises(ProblemError):
+        Prefixes(["https://host/a.zip"]).check("https://host/a.zip?x")
+
+
+def test_redirects_lead_to_nothing_but_what_may_be_named() -> None:
+    asked = CropSettings.model_validate({"input": {"redirects": "https://elsewhere.example/"}})
+    prefixes = Prefixes(["s3://photos", "https://b.example/in/", "https://a.example"])
+    held = prefixes.hold(asked).input.redirects
+    assert held == "https://a.example/ https://b.example/in/"
+    assert Prefixes(["s3://photos"]).hold(asked).input.redirects == "no"
+    assert CropSettings.model_validate({"input": {"redirects": held}}).input.redirects == held

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from detection.decode import Source
+from detection.codecs.decode import Source
+from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageErrorCode
 from detection.image import crop_faces
 from detection.settings import CutSettings, DetectionSettings
-from detection.yunet import Yunet
-from intake import samples
-from intake.samples import write_sample
+from intake.cli import samples
+from intake.cli.main import main
+from intake.cli.samples import write_sample
 from tests.pictures import EXIF_ORIENTATION
 
 MAX_PIXELS = 10_000_000
@@ -119,6 +120,49 @@ def test_the_same_count_gives_the_same_bytes(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_a_file_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    photos, link = tmp_path / "photos.zip", tmp_path / "link.zip"
+    for data in (b"somebody's photographs", b""):
+        photos.write_bytes(data)
+        link.unlink(missing_ok=True)
+        link.symlink_to(photos)
+        for path in (photos, link):
+            with pytest.raises(FileExistsError, match="not overwritten"):
+                write_sample(path, 1)
+        assert photos.read_bytes() == data
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere.zip")
+    with pytest.raises(FileExistsError, match="not overwritten"):
+        write_sample(link, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {"photos.zip", "link.zip"}
+
+
+def test_the_same_sample_may_be_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "sample.zip"
+    write_sample(path, 2)
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    write_sample(path, 2)
+    with pytest.raises(FileExistsError):
+        write_sample(path, 3)
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_command_says_in_one_line_what_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "photos.zip"
+    path.write_bytes(b"mine")
+    assert main(["sample", str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"facecrop: cannot write {path}: another file is there and is not overwritten; "
+        "name another file"
+    )
+    assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.slow
 def test_many_are_all_different(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "many.zip"
     monkeypatch.setattr(samples, "_VARIANTS", 10)

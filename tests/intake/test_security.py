@@ -10,18 +10,21 @@ import pytest
 from prefect.client.orchestration import get_client
 from rich.console import Console
 
-from intake.batches import Status
-from intake.exits import complain
-from intake.render import render, render_status, table
-from storage.manifest import Totals
-from tasks.summary import Summary
+from intake.cli.console import complain, explain
+from intake.cli.render import render, render_status
+from intake.cli.tables import table
+from intake.control.batches import Status
+from pipeline.summary import Summary
+from storage.output.manifest import Counts
 from tests.intake.web import Web, body, problem, serving
 from tests.services import QuietHandler, RangeHandler, web_server
 
 ESCAPE, BELL, OTHER = "\x1b[31m", "\x07", "\x9b31m"  # the last is an escape in one character
+TURNED = "\u202e"  # what follows is written from right to left
 WICKED = [
     f"{ESCAPE}red{BELL}.jpg",
     f"{OTHER}red.jpg",
+    f"{TURNED}gpj.exe",
     "[bold]x[/bold].jpg",
     "[link=javascript:alert(1)]x[/link].jpg",
     "<img src=x onerror=alert(1)>.jpg",
@@ -40,7 +43,7 @@ def harmless(text: str) -> bool:
 def test_a_terminal_is_told_names_and_no_commands(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = Summary.of(f"/in/{name}", f"/out/{name}", Totals(), 0, 1)
+    summary = Summary.of(f"/in/{name}", f"/out/{name}", Counts(), 0, 1)
     status = Status(
         id=uuid4(),
         name=name,
@@ -49,7 +52,7 @@ def test_a_terminal_is_told_names_and_no_commands(
         archive=f"/in/{name}",
         output=f"/out/{name}",
         project=name,
-        counts=Totals(),
+        counts=Counts(),
         total=None,
         share=0,
         images_per_second=0,
@@ -64,15 +67,22 @@ def test_a_terminal_is_told_names_and_no_commands(
     assert harmless(told.err)
     assert harmless(told.out)
     assert len(told.err.splitlines()) == 1
-    plain = name.replace(ESCAPE[0], "\ufffd").replace(BELL, "\ufffd").replace(OTHER[0], "\ufffd")
+    plain = name.replace(ESCAPE[0], "\\x1b").replace(BELL, "\\x07").replace(OTHER[0], "\\x9b")
+    plain = plain.replace(TURNED, "\\u202e")
     if "\n" not in name:  # and markup of rich's is shown, not obeyed
         assert plain in told.out
 
 
 def test_a_terminal_is_told_no_secret(capsys: pytest.CaptureFixture[str]) -> None:
-    told = [render(Summary.of(SIGNED, SIGNED, Totals(), 0, 1))]
+    told = [render(Summary.of(SIGNED, SIGNED, Counts(), 0, 1))]
     complain(f"cannot open {SIGNED}: permission denied")
     told.append(capsys.readouterr().err)
+    try:
+        raise ValueError(f"what is {SIGNED}?")
+    except ValueError as error:
+        complain(explain(error, verbose=True))
+    told.append(capsys.readouterr().err)
+    assert "Traceback" in told[-1]
     for text in told:
         assert "https://***@host/a.zip?***" in text
         assert "hush" not in text

@@ -36,12 +36,12 @@ from prefect.states import (
 )
 
 from flows.crop_archive import crop_archive
-from intake.bar import figures
-from intake.cli import main
-from storage.manifest import Totals
-from tasks.counts import to_rows
-from tasks.progress import Snapshot
-from tasks.settings import CropSettings
+from intake.cli.bar import figures
+from intake.cli.main import main
+from pipeline.progress import Snapshot
+from pipeline.settings import CropSettings
+from storage.output.manifest import Counts
+from tasks.reporting.counts import to_rows
 from tests.flows.batches import result
 from tests.intake.runs import make_batch, make_shard, put, report
 from tests.workers import state, states, wait
@@ -51,7 +51,7 @@ slow = pytest.mark.slow
 
 TOMORROW = datetime.now(UTC) + timedelta(days=1)
 HALF = Snapshot(
-    Totals(
+    Counts(
         members=412, cropped=300, no_face=109, failed=3, faces=398, errors=Counter(crc_mismatch=3)
     ),
     total=800,
@@ -67,7 +67,7 @@ Ask = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Runs a command; gives its exit code and what it wrote to standard output and error."""
+    """Run a command; give its exit code and what it wrote to standard output and error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         code = main([str(argument) for argument in arguments])
@@ -117,12 +117,13 @@ def test_a_finished_batch_is_told_as_its_manifest_has_it(
     assert code == 3
     assert lines[0].startswith("sample.zip")
     assert lines[0].endswith(": completed")
-    assert lines[1:3] == [
-        f"  100/100 images  {faces} faces  1 failed",
+    assert lines[1:4] == [
+        f"  40/40 images  {faces} faces  1 failed",
         "  failed    truncated_image 1",
+        "  skipped   not_an_image 1, system_file 1",
     ]
-    assert lines[3] == f"  output    {output}"
-    assert lines[4].endswith(f"/runs/flow-run/{batch}")
+    assert lines[4] == f"  output    {output}"
+    assert lines[5].endswith(f"/runs/flow-run/{batch}")
 
     code, text, _ = ask("status", batch, "--json")
     told = json.loads(text)
@@ -131,7 +132,7 @@ def test_a_finished_batch_is_told_as_its_manifest_has_it(
     assert {name: told[name] for name in statuses} == dict(statuses)
     assert (told["id"], told["state"], told["faces"]) == (str(batch), "completed", faces)
     assert (told["archive"], told["output"]) == (str(sample), str(output))
-    assert (told["members"], told["total"], told["share"]) == (100, 100, 1.0)
+    assert (told["members"], told["total"], told["share"]) == (40, 40, 1.0)
     assert told["errors"] == {"truncated_image": 1}
     assert told["run"].endswith(f"/runs/flow-run/{batch}")
 
@@ -140,7 +141,7 @@ def test_a_finished_batch_is_told_as_its_manifest_has_it(
     ("made", "told", "code", "line"),
     [
         # far off: the server calls a run late that is 15 s behind, whose message is another
-        (Scheduled(message="Gives way.", scheduled_time=TOMORROW), "queued", 0, "  Gives way."),
+        (Scheduled(message="Preempted.", scheduled_time=TOMORROW), "queued", 0, "  Preempted."),
         (Running(), "running", 0, None),
         (Suspended(message="Paused by a user."), "paused", 0, "  Paused by a user."),
         (Cancelling(), "cancelling", 0, None),
@@ -194,7 +195,7 @@ def test_a_batch_is_followed_to_its_end_in_a_terminal(
     run = make_batch(client, Running())
     table = report(client, run, HALF)
     screen = tmp_path / "screen"
-    command = [sys.executable, "-m", "intake.cli", "status", str(run.id), "--watch"]
+    command = [sys.executable, "-m", "facecrop", "status", str(run.id), "--watch"]
     watching = subprocess.Popen(
         ["script", "--quiet", "--return", "--flush", "--command", " ".join(command), str(screen)],
         env=os.environ | deployed | {"COLUMNS": "120"},
@@ -208,7 +209,7 @@ def test_a_batch_is_followed_to_its_end_in_a_terminal(
 
     try:
         wait(lambda: HALF_TEXT in shown(), 60)
-        more = Snapshot(Totals(members=700, faces=600, failed=3), 800, 0.875, 40.0, 31.0, 3.0)
+        more = Snapshot(Counts(members=700, faces=600, failed=3), 800, 0.875, 40.0, 31.0, 3.0)
         client.update_artifact(table, ArtifactUpdate(data=json.dumps(to_rows(more))))
         wait(lambda: figures(more) in shown(), 60)
         client.set_flow_run_state(
@@ -228,7 +229,7 @@ def test_whoever_stops_watching_does_not_stop_the_batch(
 ) -> None:
     run = make_batch(client, Running())
     watching = subprocess.Popen(
-        [sys.executable, "-m", "intake.cli", "status", str(run.id), "--watch"],
+        [sys.executable, "-m", "facecrop", "status", str(run.id), "--watch"],
         env=os.environ | deployed,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -252,7 +253,7 @@ def test_watching_a_finished_batch_ends_as_cropping_it_did(
     batch, output = finished
     code, text, _ = ask("status", batch, "--watch")
     assert code == 3
-    assert text.startswith(f"{sample}: 98 images, ")  # and two files that are none
+    assert text.startswith(f"{sample}: 38 images, ")  # and two files that are none
     assert f"failed    {output}/failed.csv (truncated_image 1)" in text
     code, text, _ = ask("status", batch, "--watch", "--json")
     assert (code, json.loads(text)["state"]) == (3, "completed")
@@ -322,7 +323,8 @@ def test_what_has_failed_so_far_is_told_while_a_batch_runs(
     expected = ask("failed", finished[0], "--csv")
     assert ask("failed", run.id, "--csv") == expected
     member = int(next(csv.DictReader(io.StringIO(expected[1])))["member"])
-    (output / "parts" / f"{member // 20:08d}.parquet").unlink()  # its chunk is not done yet
+    [part] = output.glob(f"parts/{member // 20:08d}-*")
+    part.unlink()  # its chunk is not done yet
     assert ask("failed", run.id) == (0, "no image has failed so far\n", "")
 
 
@@ -359,7 +361,7 @@ def test_of_many_failed_images_the_first_are_shown_and_all_are_csv(
     assert len(ask("failed", batch, "--json")[1].splitlines()) == 150
 
     # whoever reads no further ends it
-    command = f"{sys.executable} -m intake.cli failed {batch} --csv | head -1"
+    command = f"{sys.executable} -m facecrop failed {batch} --csv | head -1"
     first = subprocess.run(
         ["bash", "-c", command],
         env=os.environ | deployed,

@@ -10,26 +10,26 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks.process import descendants
 from flows.crop_archive import crop_archive
-from intake.cli import main
-from intake.samples import write_sample
-from tasks.settings import CropSettings
+from infra.servers.process import descendants
+from intake.cli.main import main
+from pipeline.settings import CropSettings
 from tests.flows.batches import Result, result
+from tests.services import slow_sample
 from tests.workers import Worker, process_workers, shards_of, state, states, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
-MEMBERS = 2000
+MEMBERS = 200
 # two shards: the batch's own run crops one, and leaves the other to the other worker
-SETTINGS = ["--chunk-members", "10", "--run-shard-members", "1000", "--run-threads", "1"]
+SETTINGS = ["--chunk-members", "5", "--run-shard-members", "100", "--run-threads", "1"]
 
 Ask = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Runs a command; gives its exit code and what it wrote to standard output."""
+    """Run a command; give its exit code and what it wrote to standard output."""
 
     def run(*arguments: object) -> tuple[int, str]:
         capsys.readouterr()
@@ -42,18 +42,23 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("steering") / "sample.zip"
-    write_sample(path, MEMBERS)
-    return path
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A sample, and where each of a batch's forty chunks of it takes a while to come."""
+    with slow_sample(tmp_path_factory.mktemp("steering"), MEMBERS, 1.0) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def expected(deployed: dict[str, str], archive: Path) -> Result:
+def archive(served: tuple[Path, str]) -> str:
+    return served[1]
+
+
+@pytest.fixture(scope="module")
+def expected(deployed: dict[str, str], served: tuple[Path, str]) -> Result:
     """What a batch of it leaves where one run does it all."""
-    output = archive.parent / "local"
-    settings = CropSettings.model_validate({"chunk": {"members": 10}})
-    crop_archive(str(archive), str(output), settings)
+    output = served[0].parent / "local"
+    settings = CropSettings.model_validate({"chunk": {"members": 5}})
+    crop_archive(str(served[0]), str(output), settings)
     return result(str(output))
 
 
@@ -68,7 +73,7 @@ def workers(deployed: dict[str, str], tmp_path: Path) -> Iterator[list[Worker]]:
         yield started
 
 
-def submit(ask: Ask, archive: Path, output: Path) -> UUID:
+def submit(ask: Ask, archive: str, output: Path) -> UUID:
     where = ["--output", output, "--deployment", "crop-archive/process"]
     code, text = ask("submit", archive, *where, *SETTINGS, "--json")
     assert code == 0
@@ -81,7 +86,7 @@ def look(ask: Ask, batch: UUID) -> dict[str, object]:
 
 
 def wait_for_the_middle(ask: Ask, batch: UUID) -> None:
-    """Waits until some images are done, and a shard is at work elsewhere."""
+    """Wait until some images are done, and a shard is at work elsewhere."""
 
     def reached() -> bool:
         seen = look(ask, batch)
@@ -102,7 +107,7 @@ def shards_ended(batch: UUID) -> bool:
 
 
 def test_a_batch_is_paused_in_the_middle_resumed_and_its_failures_retried(
-    workers: list[Worker], archive: Path, expected: Result, ask: Ask, tmp_path: Path
+    workers: list[Worker], archive: str, expected: Result, ask: Ask, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     batch = submit(ask, archive, output)
@@ -136,7 +141,7 @@ def test_a_batch_is_paused_in_the_middle_resumed_and_its_failures_retried(
 
 
 def test_a_batch_is_cancelled_in_the_middle_and_goes_on_when_it_is_submitted_again(
-    workers: list[Worker], archive: Path, expected: Result, ask: Ask, tmp_path: Path
+    workers: list[Worker], archive: str, expected: Result, ask: Ask, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     batch = submit(ask, archive, output)

@@ -7,9 +7,10 @@ from pathlib import Path
 import botocore.session  # type: ignore[import-untyped]
 import pytest
 
-from intake.uploads import Upload, file_name
+from intake.control.records import Record
+from intake.http.uploads import Upload, file_name
 from storage.errors import OutputError, TransientError
-from storage.location import resolve
+from storage.fs.location import resolve
 from tests.services import S3
 
 GIB = 1 << 30
@@ -64,6 +65,54 @@ def test_what_is_kept_is_there(store: str) -> None:
     assert there(store) == []
     with pytest.raises(TransientError, match="was given up"):
         upload.keep()
+
+
+def test_what_another_puts_into_its_folder_stays(store: str) -> None:
+    def mine(upload: Upload) -> None:
+        place = resolve(f"{upload.uri}/mine.jpg")
+        place.fs.makedirs(place.path.rpartition("/")[0], exist_ok=True)
+        place.fs.pipe_file(place.path, b"mine")
+
+    async def run(broken: bool) -> Upload:
+        async with Upload(store, GIB) as upload:
+            await send(upload, "whole")
+            await upload.end()
+            await send(upload, "part")
+            mine(upload)
+            if broken:
+                raise ConnectionError(upload.id)
+            await upload.end()
+            upload.keep()
+            return upload
+
+    upload = asyncio.run(run(False))
+    upload.remove()
+    assert there(store) == [f"uploads/{upload.id}/mine.jpg"]
+    with pytest.raises(ConnectionError) as broken:
+        asyncio.run(run(True))
+    expected = {f"uploads/{one}/mine.jpg" for one in (upload.id, str(broken.value))}
+    assert set(there(store)) == expected
+
+
+def test_each_name_is_on_record_before_its_file_is_begun(store: str) -> None:
+    names = [f"{number}.jpg" for number in range(30)]
+
+    async def run() -> None:
+        async with Upload(store, GIB) as upload:
+            record = Record(store, upload.id)
+            assert record.read() is None
+            for number, name in enumerate(names, start=1):
+                await upload.begin(name)
+                noted = record.read()
+                assert noted is not None
+                assert noted <= set(names[:number])
+                least = number if store.startswith("/") else number - number // 8
+                assert len(noted) >= least
+                await upload.end()
+            upload.keep()
+            assert record.read() == set(names)
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("ended", [False, True])

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from prefect.client.orchestration import get_client
 
-from intake import batches
-from storage.location import resolve
+from intake.control import batches
+from storage.fs.location import resolve
+from tests.workers import this_client
 
 UPLOAD = "/api/batch/upload-zip"
 MIB = 1 << 20
@@ -54,7 +54,7 @@ class Web:
         return body(self.client.get(f"/api/batch/status/{batch}"), 200)
 
     def follow(self, batch: str, *states: str, seconds: float = 240) -> dict[str, Any]:
-        """Waits until a batch is in one of some states."""
+        """Wait until a batch is in one of some states."""
         until = time.monotonic() + seconds
         while (seen := self.status(batch))["state"] not in states:
             assert time.monotonic() < until, seen
@@ -83,22 +83,31 @@ class Web:
 
 @contextmanager
 def serving(
-    folder: Path, store: str, environment: Mapping[str, str], key: str = "", **settings: Any
+    folder: Path,
+    store: str,
+    environment: Mapping[str, str],
+    key: str = "",
+    *,
+    limits: str = "",
+    **settings: Any,
 ) -> Iterator[Web]:
-    """Runs a service on a free port, and ends it.
+    """Run a service on a free port, and end it.
 
     Args:
         folder: for its log.
         store: FACECROP_HTTP_STORE.
         environment: of the process, beside this one's.
         key: that its client sends.
+        limits: of the process, as `ulimit` takes them.
         settings: others of FACECROP_HTTP_*, in small letters.
     """
     chosen = {f"FACECROP_HTTP_{name.upper()}": str(value) for name, value in settings.items()}
     log = folder / f"http-{time.monotonic_ns()}.log"
+    command = [sys.executable, "-m", "facecrop", "serve", "--port", "0"]
+    limit = f"ulimit {limits} && " if limits else ""
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "intake.cli", "serve", "--port", "0"],
+            ["sh", "-c", f'{limit}exec "$@"', "sh", *command],
             env={**os.environ, **environment, **chosen, "FACECROP_HTTP_STORE": store},
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -145,8 +154,7 @@ def settings(**groups: Any) -> str:
 
 def known_batches() -> int:
     """How many batches the Prefect server knows."""
-    with get_client(sync_client=True) as client:
-        return sum(batches.count_by_state(client).values())
+    return sum(batches.count_by_state(this_client()).values())
 
 
 def head(length: int, *lines: str) -> bytes:
@@ -156,8 +164,8 @@ def head(length: int, *lines: str) -> bytes:
 
 
 def zip_of(content: bytes) -> bytes:
-    """A ZIP with one member."""
+    """A ZIP with one member, the same bytes whenever it is made (a ZIP tells the time)."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("a.jpg", content)
+        archive.writestr(zipfile.ZipInfo("a.jpg"), content)
     return target.getvalue()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.members import Archive, ChunkSize, Entry, Limits
+from storage.archives.members import Archive, ChunkSize, Entry, Limits
+from storage.errors import MemberErrorCode
 
 LIMITS = Limits(member_bytes=8 << 20)
 
@@ -19,7 +20,7 @@ class Case:
 
 
 def read_all(archive: Archive, size: ChunkSize) -> list[Entry]:
-    """Reads every chunk, and checks what must hold for every archive."""
+    """Read every chunk, and check what must hold for every archive."""
     entries: list[Entry] = []
     for number, chunk in enumerate(archive.chunks(size)):
         assert (chunk.number, chunk.first) == (number, len(entries))
@@ -36,3 +37,7 @@ def read_all(archive: Archive, size: ChunkSize) -> list[Entry]:
 
 def names_and_data(entries: list[Entry]) -> list[tuple[str, bytes | None]]:
     return [(e.name, None if e.data is None else bytes(e.data)) for e in entries]
+
+
+def codes(entries: list[Entry]) -> list[MemberErrorCode | None]:
+    return [entry.error.code if entry.error else None for entry in entries]

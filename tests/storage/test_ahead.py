@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from storage.ahead import read_ahead
+from storage.archives.ahead import read_ahead
 
 RANGES = [(start, start + 10) for start in range(0, 100, 10)]
 

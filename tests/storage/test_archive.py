@@ -8,9 +8,9 @@ import fsspec
 import pytest
 import zstandard
 
-from storage.archive import open_archive
+from storage.archives.members import ChunkSize
+from storage.archives.opening import open_archive
 from storage.errors import ArchiveError
-from storage.members import ChunkSize
 from tests.services import S3, web_server
 from tests.storage.archives import LIMITS, names_and_data, read_all
 
@@ -112,7 +112,16 @@ def test_a_tar_from_before_ustar(tmp_path: Path) -> None:
     ("name", "data", "words"),
     [
         ("a.zip", b"", "empty"),
-        ("a.zip", b"Rar!\x1a\x07\0 and so on", "is not an archive that Facecrop reads"),
+        ("a.zip", b"Rar!\x1a\x07\0 and so on", "is a RAR archive, .* unpack it"),
+        ("a.tar", b"Rar!\x1a\x07\1\0 and so on", "is a RAR archive"),
+        ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(99), "is a 7z archive"),
+        ("a.tar.Z", b"\x1f\x9d\x90" + bytes(99), r"compressed by compress \(\.Z\)"),
+        ("a.cab", b"MSCF\0\0\0\0" + bytes(99), "is a Windows cabinet"),
+        ("a.iso", bytes(0x8001) + b"CD001" + bytes(99), "is the image of a disc"),
+        ("a.dmg", bytes(99) + b"koly" + bytes(508), "is a disk image of macOS"),
+        ("a.lzh", b"\x21\x2b-lh5-" + bytes(99), "is an LHA archive"),
+        ("a.z01", b"PK\7\x08PK\3\4" + bytes(99), "one part of a split ZIP; join"),
+        ("a.lz4", b"\x02!L\x18" + bytes(99), "LZ4 in its legacy format"),
         ("a.csv", b"a.jpg,1\n", "is not an archive that Facecrop reads"),
         ("a.jpg", b"\xff\xd8\xff\xe0 JPEG", "single image"),
         ("a.bin", b"\x89PNG\r\n\x1a\n", "single image"),

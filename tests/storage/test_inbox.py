@@ -10,9 +10,9 @@ import fsspec
 import pytest
 
 from storage.errors import ArchiveError, OutputError
-from storage.inbox import Arrival, batch_output, new_arrivals, written_at
-from storage.members import Fingerprint
-from storage.output import Output
+from storage.fs.fingerprint import Fingerprint, written_at
+from storage.inbox import Arrival, batch_output, new_arrivals
+from storage.output.output import Output
 from tests.services import S3
 
 NOW = 1_800_000_000.0

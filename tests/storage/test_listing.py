@@ -4,11 +4,12 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from storage.archive import open_archive
+from storage.archives.members import ChunkSize, Limits
+from storage.archives.opening import open_archive
 from storage.errors import ArchiveError, MemberErrorCode, SkipReason, TransientError
-from storage.members import ChunkSize, Entry, Limits
+from storage.output.names import crop_stem, looks_like_image
 from tests.services import S3, QuietHandler, web_server
-from tests.storage.archives import LIMITS, names_and_data, read_all
+from tests.storage.archives import LIMITS, codes, names_and_data, read_all
 
 SIZE = ChunkSize(3, 1 << 20)
 
@@ -19,10 +20,6 @@ def fill(folder: Path, files: dict[str, bytes]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     return folder
-
-
-def codes(entries: list[Entry]) -> list[MemberErrorCode | None]:
-    return [entry.error.code if entry.error else None for entry in entries]
 
 
 FILES = {f"class-{i % 3}/{i:02}.jpg": bytes([i]) * i for i in range(20)}
@@ -213,3 +210,59 @@ def test_lists_that_cannot_be_used(tmp_path: Path, data: bytes, words: str) -> N
     (tmp_path / "a.txt").write_bytes(data)
     with pytest.raises(ArchiveError, match=words):
         open_archive(str(tmp_path / "a.txt"), LIMITS)
+
+
+def test_no_line_s_secret_becomes_a_name(tmp_path: Path) -> None:
+    fill(tmp_path / "web", {"a.jpg": b"1", "a b.jpg": b"2"})
+    fill(tmp_path, {"what?.jpg": b"3", "me@home:1#2.jpg": b"4"})
+    with web_server(tmp_path / "web", QuietHandler) as address:
+        host = address.removeprefix("http://")
+        lines = [
+            f"{address}/a.jpg?X-Amz-Signature=hush",
+            f"{address}/a.jpg?X-Amz-Signature=hush2",
+            f"{address}/a b.jpg?sig=hu sh",
+            f"http://me:hush@{host}/a.jpg#hush",
+            f"http://hush@{host}/gone.jpg?hush",
+            "what?.jpg",
+            "me@home:1#2.jpg",
+            "nothing-speaks-this://me:hush@host/a.jpg?hush",
+            "http://me:hush@host:port/a.jpg",
+        ]
+        (tmp_path / "list.txt").write_text("\n".join(lines))
+        archive = open_archive(str(tmp_path / "list.txt"), Limits(50))
+        (chunk,) = archive.chunks(ChunkSize(20, 1 << 20))
+        entries = list(archive.read(chunk))
+    assert [entry.data for entry in entries] == [
+        *(b"1", b"1", b"2", b"1", None, b"3", b"4", None, None)
+    ]
+    assert [entry.name for entry in entries] == [
+        f"{address}/a.jpg?***",
+        f"{address}/a.jpg?***",
+        f"{address}/a b.jpg?***",
+        f"http://***@{host}/a.jpg#***",
+        f"http://***@{host}/gone.jpg?***",
+        "what?.jpg",
+        "me@home:1#2.jpg",
+        "nothing-speaks-this://***@host/a.jpg?***",
+        "http://***@host:port/a.jpg",
+    ]
+    assert not [entry for entry in entries if "hu" in f"{entry.name} {entry.error}"]
+    assert chunk.duplicates == {1}
+    stems = [crop_stem(one.name, one.index, one.index in chunk.duplicates) for one in entries]
+    assert len(set(stems)) == len(stems)
+    assert all(map(looks_like_image, (entry.name for entry in entries)))
+
+
+def test_a_relative_line_of_a_list_on_the_web_has_a_query_to_hide(tmp_path: Path) -> None:
+    fill(tmp_path, {"a.jpg": b"1", "list.txt": b"a.jpg?sig=hush\n"})
+    with web_server(tmp_path) as address:
+        archive = open_archive(f"{address}/list.txt?sig=a/hush", Limits(50))
+        (entry,) = read_all(archive, SIZE)
+    assert (entry.name, entry.data) == ("a.jpg?***", b"1")
+
+
+@pytest.mark.parametrize("name", ["what?.jpg", "a#b.jpg", "me:you@home.jpg", "http:a@b?c.jpg"])
+def test_a_file_s_own_name_has_no_secret(name: str, tmp_path: Path) -> None:
+    fill(tmp_path, {name: b"1"})
+    (entry,) = read_all(open_archive(str(tmp_path), LIMITS), SIZE)
+    assert (entry.name, entry.data) == (name, b"1")

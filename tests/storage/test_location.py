@@ -8,7 +8,8 @@ import fsspec
 import pytest
 
 from storage.errors import ArchiveError, OutputError, StorageError, TransientError
-from storage.location import RangeReader, is_missing, probe, read_start, resolve, translate
+from storage.fs.faults import is_missing, translate
+from storage.fs.location import RangeReader, probe, read_start, resolve
 from tests.services import S3, QuietHandler, web_server
 
 DATA = bytes(range(256)) * 400

@@ -3,7 +3,8 @@ import logging
 import fsspec
 import pytest
 
-from storage.objects import Objects
+from storage.fs.objects import Objects
+from storage.fs.s3objects import S3Objects
 from tests.services import S3
 
 pytestmark = pytest.mark.service
@@ -17,20 +18,20 @@ NAMES = (
 def test_every_object_has_the_very_name_that_it_was_given(
     s3: S3, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "storage.objects")
+    caplog.set_level(logging.INFO, "storage.fs.s3objects")
     fs = fsspec.filesystem("s3", use_listings_cache=False)
     files = {f"{s3.bucket}/names/{name}": name.encode() for name in NAMES}
-    Objects(fs).put(files)
+    S3Objects(fs).put(files)
     assert {path: fs.cat_file(path) for path in files} == files
     assert sorted(fs.find(f"{s3.bucket}/names")) == sorted(files)
     assert not caplog.records
 
 
 def test_what_obstore_refuses_s3fs_writes(s3: S3, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "storage.objects")
+    caplog.set_level(logging.INFO, "storage.fs.s3objects")
     fs = fsspec.filesystem("s3", use_listings_cache=False)
     files = {f"{s3.bucket}/refused/{name}": b"data" for name in ("a\tb.jpg", "c.jpg")}
-    Objects(fs).put(files)
+    S3Objects(fs).put(files)
     assert {path: fs.cat_file(path) for path in files} == files
     assert "obstore could not do it, s3fs tries" in caplog.text
 
@@ -38,11 +39,11 @@ def test_what_obstore_refuses_s3fs_writes(s3: S3, caplog: pytest.LogCaptureFixtu
 def test_keys_that_s3fs_was_given_are_used(
     s3: S3, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "storage.objects")
+    caplog.set_level(logging.INFO, "storage.fs.s3objects")
     key, secret = (s3.environment[f"AWS_{name}"] for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
     fs = fsspec.filesystem("s3", use_listings_cache=False, key=key, secret=secret)
-    Objects(fs).put({f"{s3.bucket}/given/a.jpg": b"data"})
+    S3Objects(fs).put({f"{s3.bucket}/given/a.jpg": b"data"})
     assert fs.cat_file(f"{s3.bucket}/given/a.jpg") == b"data"
     assert not caplog.records
 
@@ -50,7 +51,7 @@ def test_keys_that_s3fs_was_given_are_used(
 def test_wrong_keys_are_what_s3fs_says_they_are(s3: S3) -> None:
     fs = fsspec.filesystem("s3", use_listings_cache=False, key="wrong", secret="wrong")
     with pytest.raises(PermissionError):
-        Objects(fs).put({f"{s3.bucket}/wrong/a.jpg": b"data"})
+        S3Objects(fs).put({f"{s3.bucket}/wrong/a.jpg": b"data"})
 
 
 def test_other_file_systems_write_by_themselves() -> None:
@@ -61,12 +62,12 @@ def test_other_file_systems_write_by_themselves() -> None:
 
 
 def test_objects_are_read_in_the_order_asked_for(s3: S3, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "storage.objects")
+    caplog.set_level(logging.INFO, "storage.fs.s3objects")
     fs = fsspec.filesystem("s3", use_listings_cache=False)
     files = {f"{s3.bucket}/read/{name}": name.encode() * 1000 for name in NAMES}
     files[f"{s3.bucket}/read/empty"] = b""
     fs.pipe(files)
-    assert Objects(fs).get(list(reversed(files))) == list(reversed(files.values()))
+    assert S3Objects(fs).get(list(reversed(files))) == list(reversed(files.values()))
     assert not caplog.records
 
 
@@ -74,6 +75,6 @@ def test_one_that_is_missing_leaves_the_others(s3: S3) -> None:
     fs = fsspec.filesystem("s3", use_listings_cache=False)
     fs.pipe(f"{s3.bucket}/some/a.jpg", b"data")
     paths = [f"{s3.bucket}/some/{name}.jpg" for name in ("a", "b", "a")]
-    first, missing, last = Objects(fs).get(paths)
+    first, missing, last = S3Objects(fs).get(paths)
     assert (first, last) == (b"data", b"data")
     assert isinstance(missing, FileNotFoundError)

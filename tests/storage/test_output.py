@@ -9,17 +9,19 @@ import fsspec
 import pytest
 
 from storage.errors import OutputError, TransientError
-from storage.manifest import AccountingError, MemberRow, Status, encode_part
-from storage.output import Output
+from storage.output.folder import Folder
+from storage.output.manifest import AccountingError, MemberRow, Status, encode_part
+from storage.output.output import Output
 from tests.services import S3
 
 RECORD: dict[str, Any] = {
-    "format": 1,
+    "format": 3,
+    "id": "01234567-89ab-cdef-0123-456789abcdef",
     "archive": {"uri": "photos.zip", "size": 10, "version": "1"},
     "settings": {"crop": {"size": 300}},
     "created": "today",
 }
-OTHER = RECORD | {"settings": {"crop": {"size": 400}}}
+OTHER = RECORD | {"id": "fedcba98-89ab-cdef-0123-456789abcdef", "settings": {"crop": {"size": 400}}}
 
 
 @pytest.fixture(params=["local", "memory", pytest.param("s3", marks=pytest.mark.service)])
@@ -42,16 +44,17 @@ def files(place: str) -> dict[str, bytes]:
     return {name.removeprefix(root): fs.cat_file(name) for name in fs.find(path)}
 
 
-def rows(*members: int) -> bytes:
+def rows(*members: int, record: dict[str, Any] = RECORD) -> bytes:
     return encode_part(
-        [MemberRow(member, f"{member}.jpg", Status.NO_FACE, 5) for member in members]
+        [MemberRow(member, f"{member}.jpg", Status.NO_FACE, 5) for member in members],
+        record["id"],
     )
 
 
 def test_a_batch_from_claim_to_tables(place: str) -> None:
     output = Output(place)
     assert output.claim(RECORD, "resume").done == set()
-    output.put_crops({"crops/a/b.jpg_0.jpg": b"one", "crops/a/c d.jpg_0.jpg": b"two"})
+    output.put_crops(0, {"crops/a/b.jpg_0.jpg": b"one", "crops/a/c d.jpg_0.jpg": b"two"})
     output.put_part(0, rows(0, 1))
     output.put_part(1, rows(2))
     assert output.claim(RECORD | {"created": "tomorrow"}, "resume").done == {0, 1}
@@ -61,11 +64,13 @@ def test_a_batch_from_claim_to_tables(place: str) -> None:
         "batch.json",
         "crops/a/b.jpg_0.jpg",
         "crops/a/c d.jpg_0.jpg",
-        "parts/00000000.parquet",
-        "parts/00000001.parquet",
+        "parts/00000000-01234567.parquet",
+        "parts/00000001-01234567.parquet",
         "manifest.parquet",
         "faces.parquet",
         "failed.csv",
+        "skipped.csv",
+        "summary.json",
     }
     assert files(place)["crops/a/c d.jpg_0.jpg"] == b"two"
 
@@ -74,7 +79,7 @@ def test_failures_can_be_read_back(place: str) -> None:
     output = Output(place)
     output.claim(RECORD, "resume")
     failed = [MemberRow(n, f"{n}.jpg", Status.FAILED, 5, "x", "no good") for n in range(3)]
-    output.put_part(0, encode_part(failed))
+    output.put_part(0, encode_part(failed, RECORD["id"]))
     output.finish(3, 1)
     assert output.failures(2) == [
         {"member": str(n), "path": f"{n}.jpg", "error": "x", "message": "no good"} for n in range(2)
@@ -91,20 +96,12 @@ def test_another_batch_is_refused_and_named(place: str) -> None:
     assert b'"size": 300' in files(place)["batch.json"]
 
 
-def test_overwriting_leaves_nothing_of_the_batch_before(place: str) -> None:
+def test_parts_without_a_batch_are_refused(place: str) -> None:
     output = Output(place)
     output.claim(RECORD, "resume")
-    output.put_crops({"crops/old.jpg_0.jpg": b"old"})
     output.put_part(0, rows(0))
-    output.finish(1, 1)
-    assert Output(place).claim(OTHER, "overwrite").done == set()
-    assert set(files(place)) == {"batch.json"}
-    assert b'"size": 400' in files(place)["batch.json"]
-
-
-def test_parts_without_a_batch_are_refused(place: str) -> None:
-    Output(place).put_part(0, rows(0))
-    with pytest.raises(OutputError, match=r"parts of a batch but no batch\.json"):
+    Folder(place).remove(["batch.json"])
+    with pytest.raises(OutputError, match=r"parts/00000000-01234567.parquet, and no batch\.json"):
         Output(place).claim(RECORD, "resume")
 
 
@@ -112,7 +109,7 @@ def test_a_missing_part_fails_the_account_and_writes_no_table(place: str) -> Non
     output = Output(place)
     output.claim(RECORD, "resume")
     output.put_part(1, rows(1))
-    with pytest.raises(AccountingError, match=r"00000000\.parquet is missing"):
+    with pytest.raises(AccountingError, match=r"00000000-01234567\.parquet is missing"):
         output.finish(2, 2)
     assert "manifest.parquet" not in files(place)
 
@@ -158,9 +155,9 @@ def test_a_full_disk_is_worth_another_try_and_leaves_nothing_half_written(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         with pytest.raises(TransientError, match="No space left"):
-            output.put_crops({"crops/a.jpg_0.jpg": b"data"})
+            output.put_crops(0, {"crops/a.jpg_0.jpg": b"data"})
     assert set(files(str(tmp_path / "out"))) == before
-    output.put_crops({"crops/a.jpg_0.jpg": b"data"})
+    output.put_crops(0, {"crops/a.jpg_0.jpg": b"data"})
     assert files(str(tmp_path / "out"))["crops/a.jpg_0.jpg"] == b"data"
 
 
@@ -168,7 +165,7 @@ def test_many_threads_may_write_the_same_files_at_once(tmp_path: Path) -> None:
     output = Output(str(tmp_path / "out"))
     output.claim(RECORD, "resume")
     crops = {f"crops/{n}.jpg_0.jpg": bytes([n]) * 50_000 for n in range(20)}
-    threads = [threading.Thread(target=output.put_crops, args=[crops]) for _ in range(8)]
+    threads = [threading.Thread(target=output.put_crops, args=[0, crops]) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -180,7 +177,7 @@ def test_many_threads_may_write_the_same_files_at_once(tmp_path: Path) -> None:
 def test_what_a_killed_run_left_in_the_making_is_gone_at_the_end(tmp_path: Path) -> None:
     output = Output(str(tmp_path))
     output.claim(RECORD, "resume")
-    half = tmp_path / ".tmp" / "killed" / "0"
+    half = tmp_path / ".tmp" / "01234567-00000000" / "0"
     half.parent.mkdir(parents=True)
     half.write_bytes(b"half a cr")
     output.put_part(0, rows(0))

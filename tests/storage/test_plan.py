@@ -1,8 +1,8 @@
 import pytest
 
+from storage.archives.members import Chunk
+from storage.archives.plan import decode_chunks, encode_chunks
 from storage.errors import StorageError
-from storage.members import Chunk
-from storage.plan import decode_chunks, encode_chunks
 
 CHUNKS = [
     Chunk(3, 30, 10, 1 << 40, (1 << 40) + 5000, b"PK\1\2 \0\xff", duplicates=frozenset({31, 38})),

@@ -3,15 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from storage.manifest import FaceRow, MemberRow, Status, assemble, decode_part, encode_part
-from storage.output import Output
-from storage.sample import FACE_SIZES, Sample, read_sample, throughput
+from storage.output.manifest import FaceRow, MemberRow, Status, assemble, decode_part, encode_part
+from storage.output.output import Output
+from storage.output.sample import FACE_SIZES, Sample, read_sample, throughput
 from tests.services import S3
 
 
 def face(member: int, rank: int, side: float = 40.0) -> FaceRow:
     crop = f"crops/{member}.jpg_{rank}.jpg"
-    return FaceRow(rank, 1.0, 2.0, side / 2, side, 0.875, None, 0, 0, 60, 1.0, crop)
+    return FaceRow(rank, 0, 1.0, 2.0, side / 2, side, 0.875, None, 0, 0, 60, 0.0, 1.0, crop)
 
 
 def cropped(member: int, faces: int = 1, side: float = 40.0) -> MemberRow:
@@ -36,7 +36,7 @@ def skipped(member: int) -> MemberRow:
 def sample(rows: list[MemberRow], members: int = 10, faces: int = 10, failures: int = 2) -> Sample:
     manifest, face_rows = io.BytesIO(), io.BytesIO()
     part = decode_part("part", encode_part(rows))
-    assemble([("part", part)], len(rows), manifest, face_rows, io.StringIO())
+    assemble([("part", part)], len(rows), manifest, face_rows, io.StringIO(), io.StringIO())
     return read_sample(manifest, face_rows, members, faces, failures)
 
 
@@ -51,6 +51,7 @@ def test_a_small_batch_is_there_whole() -> None:
         "width": 64,
         "height": 48,
         "faces": 2,
+        "warnings": [],
     }
     assert [face["crop"] for face in found.faces] == ["crops/0.jpg_0.jpg", "crops/0.jpg_1.jpg"]
     assert (found.faces[0]["member"], found.faces[0]["h"], found.faces[0]["score"]) == (
@@ -139,6 +140,7 @@ def test_an_output_tells_when_its_parts_were_committed_and_their_sizes(
         s3: S3 = request.getfixturevalue("s3")
         place = f"s3://{s3.bucket}/{tmp_path.name}"
     output = Output(place)
+    output.claim({"format": 1, "archive": {}, "settings": {}}, "resume")
     output.put_part(3, encode_part([no_face(0), no_face(1)]))
     output.put_part(7, encode_part([no_face(2)]))
     times = output.part_times()

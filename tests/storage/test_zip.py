@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.archive import open_archive
+from storage.archives.members import ChunkSize, Entry, Limits
+from storage.archives.opening import open_archive
 from storage.errors import ArchiveError, MemberErrorCode, SkipReason
-from storage.location import RangeReader
-from storage.members import ChunkSize, Entry, Limits
-from tests.storage.archives import LIMITS, Case, names_and_data, read_all
+from storage.fs.location import RangeReader
+from tests.storage.archives import LIMITS, Case, codes, names_and_data, read_all
 
 Entries = list[tuple[str, bytes]]
 
@@ -23,8 +23,8 @@ Entries = list[tuple[str, bytes]]
 def piece(request: pytest.FixtureRequest) -> Iterator[None]:
     """How much is read at once: it makes no difference to what is read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage.zip._PIECE", request.param)
-        patch.setattr("storage.zip._REMOTE_PIECE", request.param)
+        patch.setattr("storage.archives.zip._PIECE", request.param)
+        patch.setattr("storage.archives.zip._REMOTE_PIECE", request.param)
         yield
 
 
@@ -71,24 +71,20 @@ def record(
 def by_hand(
     cases: list[Case], offsets: list[int] | None = None, entries: int | None = None
 ) -> bytes:
-    body, directory = b"", b""
+    body, directory = bytearray(), bytearray()
     for number, case in enumerate(cases):
         offset = len(body) if offsets is None else offsets[number]
         directory += case.central + struct.pack("<L", offset) + case.name
         body += case.local
     count = len(cases) if entries is None else entries
     end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, len(directory), len(body), 0)
-    return body + directory + end
+    return bytes(body + directory) + end
 
 
 def entries_of(path: Path, data: bytes, limits: Limits = LIMITS, members: int = 500) -> list[Entry]:
     path = path / "a.zip"
     path.write_bytes(data)
     return read_all(open_archive(str(path), limits), ChunkSize(members, 1 << 20))
-
-
-def codes(entries: list[Entry]) -> list[MemberErrorCode | None]:
-    return [entry.error.code if entry.error else None for entry in entries]
 
 
 def opening_fails(path: Path, data: bytes) -> str:
@@ -140,7 +136,7 @@ def test_reads_what_zipfile_reads(
             assert bytes(entry.data) == data
             assert entry.size == len(data)
         else:
-            assert entry.skip or (entry.error and entry.error.code == MemberErrorCode.UNSAFE_NAME)
+            assert entry.skip
 
 
 def test_chunks_keep_both_bounds_and_number_their_members(tmp_path: Path) -> None:
@@ -174,6 +170,7 @@ def test_folders_have_no_index(tmp_path: Path) -> None:
     assert [entry.index for entry in entries] == [0, 1]
 
 
+@pytest.mark.slow
 def test_zip64_with_more_entries_than_16_bits_count(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zipped([(f"{i}", b"") for i in range(65540)], zipfile.ZIP_STORED))
@@ -183,6 +180,7 @@ def test_zip64_with_more_entries_than_16_bits_count(tmp_path: Path) -> None:
     assert [e.name for e in archive.read(last)][-1] == "65539"
 
 
+@pytest.mark.slow
 def test_a_count_that_wrapped_at_16_bits_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(by_hand([record(b"%d" % i, b"") for i in range(65537)], entries=1))
@@ -248,11 +246,7 @@ DEFLATED = zlib.compress(b"pixels" * 100, wbits=-15)
         (record(flags=1), MemberErrorCode.ENCRYPTED, "password"),
         (record(flags=0x41), MemberErrorCode.ENCRYPTED, "password"),
         (record(method=99, flags=1), MemberErrorCode.ENCRYPTED, "password"),
-        (record(method=9), MemberErrorCode.UNSUPPORTED_COMPRESSION, "deflate64"),
-        (record(method=12), MemberErrorCode.UNSUPPORTED_COMPRESSION, "bzip2"),
-        (record(method=14), MemberErrorCode.UNSUPPORTED_COMPRESSION, "LZMA"),
-        (record(method=93), MemberErrorCode.UNSUPPORTED_COMPRESSION, "zstd"),
-        (record(method=95), MemberErrorCode.UNSUPPORTED_COMPRESSION, "xz"),
+        (record(method=6), MemberErrorCode.UNSUPPORTED_COMPRESSION, "implode"),
         (record(method=98), MemberErrorCode.UNSUPPORTED_COMPRESSION, "PPMd"),
         (record(method=77), MemberErrorCode.UNSUPPORTED_COMPRESSION, "unknown"),
         (record(crc=1), MemberErrorCode.CRC_MISMATCH, "damaged"),
@@ -262,8 +256,6 @@ DEFLATED = zlib.compress(b"pixels" * 100, wbits=-15)
         (record(stored=DEFLATED, method=8, size=700), MemberErrorCode.SIZE_MISMATCH, "600 instead"),
         (record(stored=DEFLATED[:-3], method=8, size=600), MemberErrorCode.CORRUPT_ENTRY, "early"),
         (record(stored=b"\xff" * 9, method=8, size=600), MemberErrorCode.CORRUPT_ENTRY, "damaged"),
-        (record(b"../a.jpg"), MemberErrorCode.UNSAFE_NAME, ".."),
-        (record(b"a.jpg\0.exe"), MemberErrorCode.UNSAFE_NAME, "NUL"),
         (record(size=1 << 30), MemberErrorCode.TOO_LARGE, "limit"),
     ],
 )
@@ -367,8 +359,8 @@ def test_members_out_of_order_and_far_apart(tmp_path: Path) -> None:
 def test_what_is_read_at_once_is_bounded_whatever_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.zip._REMOTE_PIECE", 1000)
-    monkeypatch.setattr("storage.zip._PIECE", 1000)
+    monkeypatch.setattr("storage.archives.zip._REMOTE_PIECE", 1000)
+    monkeypatch.setattr("storage.archives.zip._PIECE", 1000)
     sizes = [100, 300, 2500, 200, 200, 200, 200, 10, 900, 400]
     cases = [record(b"%d.jpg" % i, bytes([i]) * size) for i, size in enumerate(sizes)]
     starts = [sum(len(case.local) for case in cases[:i]) for i in range(len(cases))]

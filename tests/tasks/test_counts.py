@@ -5,21 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from intake.samples import write_sample
-from storage.archive import open_archive
-from storage.manifest import MemberRow, Status, Totals
-from storage.members import Limits
-from tasks.counts import from_rows, to_rows
-from tasks.progress import Progress, Snapshot, describe
+from intake.cli.samples import write_sample
+from pipeline.progress import Progress, Snapshot, describe
+from storage.archives.members import Limits
+from storage.archives.opening import open_archive
+from storage.output.manifest import Counts, MemberRow, Status
+from tasks.reporting.counts import from_rows, to_rows
 
-TOTALS = Totals(9, 4, 2, 1, 2, 7, Counter({"truncated": 1, "encrypted": 1}))
+TOTALS = Counts(9, 4, 2, 1, 2, 7, Counter({"truncated": 1, "encrypted": 1}))
 
 
 @pytest.mark.parametrize(
     "snapshot",
     [
         Snapshot(TOTALS, 20, 0.45, 12.25, 11.5, 7.5),
-        Snapshot(Totals(), None, 0.0, 0.0, 0.0, None),
+        Snapshot(Counts(), None, 0.0, 0.0, 0.0, None),
     ],
 )
 def test_a_table_says_all_of_a_snapshot(snapshot: Snapshot) -> None:
@@ -29,17 +29,17 @@ def test_a_table_says_all_of_a_snapshot(snapshot: Snapshot) -> None:
 def test_everything_that_was_done_anywhere_counts_once(tmp_path: Path) -> None:
     write_sample(tmp_path / "a.zip", 20)
     progress = Progress(20, open_archive(str(tmp_path / "a.zip"), Limits(1 << 20)))
-    progress.resume(Totals(5, cropped=5, faces=6))
+    progress.resume(Counts(5, cropped=5, faces=6))
     progress.begin(0)
     progress.add(0, MemberRow(0, "a.jpg", Status.FAILED, 10, error="truncated"))
     progress.begin(0)  # its chunk is tried again
     progress.add(0, MemberRow(0, "a.jpg", Status.FAILED, 10, error="truncated"))
-    progress.elsewhere({"a": Totals(3, no_face=3)})
-    progress.elsewhere({"a": Totals(1, no_face=1), "b": Totals(3, no_face=3)})
+    progress.elsewhere({"a": Counts(3, no_face=3)})
+    progress.elsewhere({"a": Counts(1, no_face=1), "b": Counts(3, no_face=3)})
     progress.commit(0)
-    progress.finish_elsewhere("b", Totals(2, skipped=2))
+    progress.finish_elsewhere("b", Counts(2, skipped=2))
     snapshot = progress.snapshot()
-    assert snapshot.counts == Totals(12, 5, 4, 2, 1, 6, Counter({"truncated": 1}))
+    assert snapshot.counts == Counts(12, 5, 4, 2, 1, 6, Counter({"truncated": 1}))
     assert (snapshot.total, snapshot.share, progress.resumed) == (20, 0.6, 5)
     assert progress.by_worker("here") == {"here": 1, "a": 1, "b": 5}
     assert describe(snapshot).startswith("12 of 20 images, ")

@@ -13,7 +13,7 @@ from prefect.states import (
     Scheduled,
 )
 
-from tasks.crashes import CrashedError, judge
+from tasks.lifecycle.crashes import CrashedError, judge
 
 START: list[State] = [Scheduled(), Pending(), Running()]
 UNSTARTED: list[State] = [Scheduled(), Pending(), Crashed()]

@@ -2,13 +2,13 @@
 
 from collections import Counter
 
-from storage.manifest import Totals
-from tasks.naming import base_name, ended_name, project_of
-from tasks.page import ended, running
-from tasks.progress import Snapshot
-from tasks.summary import Summary
+from pipeline.progress import Snapshot
+from pipeline.summary import Summary
+from storage.output.manifest import Counts
+from tasks.reporting.names import base_name, ended_name, project_of
+from tasks.reporting.page import ended, running
 
-COUNTS = Totals(1234, 900, 300, 4, 30, 1500, Counter({"truncated_image": 30}))
+COUNTS = Counts(1234, 900, 300, 4, 30, 1500, Counter({"truncated_image": 30}))
 SUMMARY = Summary(
     archive="s3://in/photos.zip",
     output="s3://out/photos",
@@ -51,14 +51,14 @@ def test_links_lead_to_the_http_service_where_there_is_one() -> None:
     shown = ended(SUMMARY, {}, at)
     assert f"[Report]({at}/report) · [Crops (ZIP)]({at}/crops.zip)" in shown
     assert f"[Manifest]({at}/manifest) · [Failed images]({at}/failed?format=csv)" in shown
-    started = running("a.zip", "out", Snapshot(Totals(), None, 0, 0, 0, None), {}, at)
+    started = running("a.zip", "out", Snapshot(Counts(), None, 0, 0, 0, None), {}, at)
     assert f"[Failed images]({at}/failed?format=csv)" in started
     assert "[Report]" not in started
 
 
 def test_names_from_outside_stay_text() -> None:
     evil = "a`b|<img src=x onerror=alert(1)>\n# big"
-    first = running(evil, "out", Snapshot(Totals(), None, 0, 0, 0, None), {}).splitlines()[0]
+    first = running(evil, "out", Snapshot(Counts(), None, 0, 0, 0, None), {}).splitlines()[0]
     assert first == "## `a'b\\|<img src=x onerror=alert(1)> # big`"
 
 

@@ -1,0 +1,30 @@
+# What a contributor calls often; each is one command that also works by itself.
+.PHONY: setup fast test coverage lint format lock bench
+
+setup: ## everything that the tests and checks need, into .venv
+	bash infra/setup.sh
+
+fast: ## every check, and the tests that need no server: about a minute
+	bash infra/test.sh --fast
+
+test: ## every check and every test
+	bash infra/test.sh
+
+coverage: ## the share of the code that the fast tests run
+	bash infra/test.sh --coverage
+
+lint: setup
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/lint-imports --no-logo
+	.venv/bin/mypy
+
+format: setup
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+lock: ## the lock files, from pyproject.toml
+	bash infra/lock.sh
+
+bench: setup ## the figures of docs/benchmarks.md: make bench NAME=limit
+	.venv/bin/python -P -m benchmarks $(NAME)

@@ -1,0 +1,1 @@
+"""Image formats: what a file is, which way is up, its pixels."""

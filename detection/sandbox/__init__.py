@@ -1,0 +1,1 @@
+"""Images worked on in processes of their own."""

@@ -1,0 +1,174 @@
+"""The process that images are worked on in, one after the other: run with `python -m`.
+
+It reads requests from its standard input until that ends, as it does when its parent is gone, and
+answers each on its standard output before it reads the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import faulthandler
+import hashlib
+import json
+import mmap
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+
+from detection.codecs.decode import lift_pillows_bound
+from detection.detectors.base import Detector
+from detection.errors import ImageError, ImageErrorCode, is_machines, one_line
+from detection.image import crop_faces, make_detector
+from detection.options import CutOptions, DetectionOptions, DetectionPasses
+from detection.sandbox.protocol import (
+    Bounds,
+    printable_trace,
+    receive,
+    send,
+    send_ready,
+    to_reply,
+)
+
+if sys.platform != "win32":
+    import resource
+
+_MIB = 1 << 20
+_BLACK = np.zeros((64, 64, 3), np.uint8)
+
+
+def main() -> None:
+    """Work on images until there are no more."""
+    cv2.setNumThreads(1)  # the parallelism is one image a process
+    lift_pillows_bound()
+    for stop in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, whose end ends the child
+        signal.signal(stop, signal.SIG_IGN)
+    with contextlib.suppress(OSError):  # where memory runs out, an image is lost, not its batch
+        Path("/proc/self/oom_score_adj").write_text("500")
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints is no reply
+    if sys.platform != "win32":
+        os.set_blocking(2, False)  # nobody reads it while this lives: what it does not hold is lost
+    with Path(os.devnull).open("w") as nowhere, contextlib.suppress(EOFError, BrokenPipeError):
+        work: _Work | None = None
+        unused = _data_bytes()
+        number = 0
+        while True:
+            settings, data = receive(requests)
+            if settings:
+                work = None  # frees its detector for the next one
+                work, fault, why = _prepared(unused, settings, nowhere)
+                sys.stderr = nowhere  # the pipe behind it takes only so much
+                send_ready(replies, fault, why)
+                continue
+            assert work is not None
+            number += 1
+            reply, blob = work.crop(data)
+            send(replies, json.dumps({"number": number, **reply}).encode(), blob)
+
+
+def _prepared(unused: int, settings: bytes, nowhere: IO[str]) -> tuple[_Work | None, str, str]:
+    """What works on images; or None, and whose fault that is, and why."""
+    try:
+        return _Work(unused, nowhere, *json.loads(settings)), "", ""
+    except Exception as error:  # noqa: BLE001 the parent says it
+        machines = is_machines(error) or _lacks_memory(error) or isinstance(error, OSError)
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return None, "machine" if machines else "detector", one_line(said)
+
+
+class _Work:
+    """A job: what the child does with each image.
+
+    Making one needs all that an image needs but its bytes, so a shortage of the machine shows here.
+    """
+
+    def __init__(
+        self,
+        unused: int,
+        nowhere: IO[str],
+        detection: dict[str, Any],
+        cut: dict[str, Any],
+        bounds: dict[str, Any],
+    ) -> None:
+        self._bounds = Bounds(**bounds)
+        self._nowhere = nowhere
+        passes = DetectionPasses(**detection.pop("passes"))
+        self._detection = DetectionOptions(**detection, passes=passes)
+        self._cut = CutOptions(**cut)
+        self._watch()
+        try:
+            self._detector: Detector = make_detector(self._detection)
+            self._detector.detect(_BLACK)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        _bound(self._bounds.memory_mib, unused)
+
+    def crop(self, data: bytes) -> tuple[dict[str, Any], bytes]:
+        """The reply about one image, and the bytes of its crops."""
+        try:
+            self._watch()
+            bounds = self._bounds.max_pixels, self._bounds.memory_mib
+            image = crop_faces(data, self._detector, self._detection, self._cut, *bounds)
+            reply, crops = to_reply(image)
+            if len(crops) > self._bounds.crops_bytes:
+                raise MemoryError
+            return {**reply, "sha256": hashlib.sha256(data).hexdigest()}, crops
+        except ImageError as error:
+            return {"error": error.code.value, "message": one_line(str(error))}, b""
+        except Exception as error:  # noqa: BLE001 the parent says it, with the image's name
+            if _lacks_memory(error):
+                message = f"It needs more than the {self._bounds.memory_mib} MiB of memory allowed "
+                code = ImageErrorCode.TOO_MUCH_MEMORY.value
+                return {"error": code, "message": f"{message}(limits.image_mib)."}, b""
+            if is_machines(error):
+                return {"machine": one_line(f"{type(error).__name__}: {error}")}, b""
+            trace = printable_trace(traceback.format_exc())
+            return {"failure": type(error).__name__, "trace": trace}, b""
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def _watch(self) -> None:
+        faulthandler.dump_traceback_later(self._bounds.seconds, exit=True, file=self._nowhere)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    if isinstance(error, cv2.error):
+        return bool(error.code == cv2.Error.StsNoMem)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    # onnxruntime has exceptions of its own, and C++'s words for it, and so has the dynamic linker
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, ImportError) and "Cannot allocate memory" in str(error))
+        or "bad_alloc" in str(error)
+        or ("bad allocation" in str(error) or "Failed to allocate memory" in str(error))
+    )
+
+
+def _bound(memory_mib: int, unused: int) -> None:
+    """Bound this process's memory to what it had at its start and so much more."""
+    if sys.platform != "win32":
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        wanted = unused + memory_mib * _MIB
+        soft = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # an image that crashes leaves no dump
+
+
+def _data_bytes() -> int:
+    """What of this process counts for RLIMIT_DATA: proc(5), statm."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[5]) * mmap.PAGESIZE
+    except OSError:
+        return 0
+
+
+if __name__ == "__main__":
+    main()

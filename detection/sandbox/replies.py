@@ -1,0 +1,264 @@
+"""The replies of a child, checked whole before anything is done with them.
+
+A child may be what a hostile image has made of it. What passes here has every property that an
+`Image` of our own making has, so that the worst that is left is a wrong face, of that image.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from detection.codecs.sniff import sniff
+from detection.errors import ImageError, ImageErrorCode, ImageWarning, one_line
+from detection.geometry import square_around
+from detection.options import JPEG_TIMES, MOST_FACES, MOST_PROFILE_BYTES
+from detection.result import Crop, Image
+from detection.sandbox.protocol import TRACE_CHARACTERS, Bounds
+from detection.settings import CutSettings, DetectionSettings
+
+_FACE_BYTES = 2048  # of text; 17 numbers of 25 characters, with their names
+_TEXT_BYTES = 1 << 16  # beside the faces
+_CROP_HEADER_BYTES = 1 << 16
+_MOST_SHARPNESS = 2e6  # the Laplacian of bytes is within ±1020
+_MOST_MS = 1e9
+_ROUNDING_PX = 1.0  # boxes are float32 in the child, of an image of up to 2 ** 30 pixels a side
+_FARTHEST = 64  # times the image's longer side, and _NEAR_PX: beyond it nothing is ever found
+_NEAR_PX = 4096
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+_SNIFFED = {"jpg": "jpeg", "png": "png", "webp": "webp"}
+_PARENTS_CODES = {ImageErrorCode.TOO_SLOW, ImageErrorCode.DECODER_CRASHED}
+_IMAGE = {
+    "number", "width", "height", "crops", "pages", "warnings", "decode_ms", "detect_ms", "crop_ms",
+    "sha256",
+}  # fmt: skip
+_CROP = {
+    "rank", "page", "size", "box", "score", "landmarks", "square", "turn", "sharpness",
+    "data",
+}  # fmt: skip
+_MOST_PAGES = 1 << 31
+_TURNS = (0, 90, 180, 270)
+
+
+class ReplyError(Exception):
+    """A reply that no child of ours gives, and why, in one line."""
+
+
+class UnforeseenError(Exception):
+    """Facecrop itself failed on an image: it has to be mended.
+
+    Attributes:
+        kind: name of the exception in the child, whose traceback is the message.
+    """
+
+    def __init__(self, kind: str, trace: str) -> None:
+        super().__init__(trace)
+        self.kind = kind
+
+
+class ShortageError(Exception):
+    """The child says, in one line, what its machine lacks; it may be lying."""
+
+
+Outcome: TypeAlias = tuple[Image, str] | ImageError | UnforeseenError
+"""The result of an image: its faces, with the SHA-256 of its bytes in hex, which the child has in
+its cache; or why its bytes give no picture, or none within the bounds; or what failed there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a child has to do with its images."""
+
+    detection: DetectionSettings
+    cut: CutSettings
+    bounds: Bounds
+
+    @property
+    def faces(self) -> int:
+        """Most faces of an image, on all of its pages that are searched."""
+        each = self.cut.max_faces or MOST_FACES
+        return each if self.detection.pages == "first" else MOST_FACES
+
+    @property
+    def crop_bytes(self) -> int:
+        """Most bytes of a crop, in whichever format."""
+        profile = MOST_PROFILE_BYTES if self.cut.color == "keep" else 0
+        return 4 * self.cut.size**2 + _CROP_HEADER_BYTES + profile
+
+    @property
+    def text_bytes(self) -> int:
+        """Most bytes of the text of a reply."""
+        return _TEXT_BYTES + self.faces * _FACE_BYTES
+
+    def as_message(self) -> bytes:
+        """The same as JSON: what `DetectionOptions`, `CutOptions` and `Bounds` take."""
+        detection = self.detection
+        options = detection.model_dump(
+            include={"method", "min_face", "max_overlap", "model", "pages"}
+        )
+        return json.dumps(
+            [
+                options | {"passes": asdict(detection.passes)},
+                self.cut.model_dump(),
+                asdict(self.bounds),
+            ]
+        ).encode()
+
+
+def read_ready(text: bytes) -> tuple[Literal["", "machine", "detector"], str]:
+    """Whose fault it is that a child is not ready for images, and why; empty where it is ready.
+
+    Raises:
+        ReplyError: it is no such answer.
+    """
+    reply = _object(_parsed(text), {"ready", "fault", "why"})
+    fault, why = reply["fault"], _line(reply["why"])
+    _require(fault in ("", "machine", "detector"), "an unknown fault")
+    _require(reply["ready"] is (fault == ""), "ready and not ready")
+    return cast(Literal["", "machine", "detector"], fault), why
+
+
+def read_reply(text: bytes, blob: bytes, number: int, job: Job) -> Outcome | ShortageError:
+    """The result of an image, as a child reports it.
+
+    Args:
+        text, blob: the message.
+        number: of the image among those of this child, from 1.
+        job: what was to be done with it.
+
+    Raises:
+        ReplyError: it is no answer to that.
+    """
+    reply = _parsed(text)
+    _require(isinstance(reply, dict), "no object")
+    _require(_whole(reply.get("number"), 1, number) == number, "of another image")
+    if "crops" in reply:
+        return _image(_object(reply, _IMAGE), blob, job), _digest(reply["sha256"])
+    _require(not blob, "bytes that belong to nothing")
+    if "error" in reply:
+        _object(reply, {"number", "error", "message"})
+        code = reply["error"]
+        _require(isinstance(code, str) and code in set(ImageErrorCode), "an unknown error")
+        _require(code not in _PARENTS_CODES, "an error that is not a child's to tell")
+        return ImageError(ImageErrorCode(code), _line(reply["message"]))
+    if "machine" in reply:
+        return ShortageError(_line(_object(reply, {"number", "machine"})["machine"]))
+    _object(reply, {"number", "failure", "trace"})
+    kind, trace = reply["failure"], reply["trace"]
+    _require(isinstance(kind, str) and _KIND.fullmatch(kind) is not None, "no exception's name")
+    _require(isinstance(trace, str) and len(trace) <= TRACE_CHARACTERS, "no traceback")
+    _require(all(line.isprintable() for line in trace.split("\n")), "no text")
+    return UnforeseenError(kind, trace)
+
+
+def _image(reply: dict[str, Any], blob: bytes, job: Job) -> Image:
+    most = job.bounds.max_pixels * JPEG_TIMES
+    width, height = _whole(reply["width"], 1, most), _whole(reply["height"], 1, most)
+    _require(width * height <= most, "more pixels than allowed")
+    times = (_number(reply[name], 0, _MOST_MS) for name in ("decode_ms", "detect_ms", "crop_ms"))
+    crops = reply["crops"]
+    _require(isinstance(crops, list) and len(crops) <= job.faces, "more faces than allowed")
+    at = 0
+    pages = reply["pages"]
+    if pages is not None:
+        pages = _whole(pages, 1, _MOST_PAGES)
+    image = Image(width, height, [], pages, _warnings(reply["warnings"]), *times)
+    for rank, one in enumerate(crops):
+        size = _whole(_object(one, _CROP)["data"], 1, job.crop_bytes)
+        data = blob[at : at + size]
+        _require(len(data) == size, "less bytes than the crops have")
+        _require(sniff(data) == _SNIFFED[job.cut.format], "a crop of another format")
+        image.crops.append(_crop(one, data, rank, image, job))
+        at += size
+    _require(at == len(blob), "more bytes than the crops have")
+    return image
+
+
+def _warnings(value: Any) -> list[ImageWarning]:
+    _require(isinstance(value, list), "no list of warnings")
+    _require(all(isinstance(one, str) for one in value), "a warning that is no text")
+    _require(set(value) <= set(ImageWarning), "an unknown warning")
+    _require(value == sorted(set(value)), "warnings out of order")
+    return [ImageWarning(one) for one in value]
+
+
+def _crop(one: dict[str, Any], data: bytes, rank: int, image: Image, job: Job) -> Crop:
+    _require(_whole(one["rank"], 0, MOST_FACES) == rank, "ranks out of order")
+    last = (image.pages or 1) - 1 if job.detection.pages == "all" else 0
+    page = _whole(one["page"], image.crops[-1].page if image.crops else 0, last)
+    most = job.bounds.max_pixels * JPEG_TIMES
+    width, height = (_whole(side, 1, most) for side in _list(one["size"], 2))
+    _require(width * height <= most, "a page of more pixels than allowed")
+    _require(page > 0 or (width, height) == (image.width, image.height), "a page of another size")
+    far = _FARTHEST * max(width, height) + _NEAR_PX
+    x, y, w, h = (_number(value, -far, far) for value in _list(one["box"], 4))
+    _require(min(w, h) >= job.detection.min_face, "a face smaller than wanted")
+    _require(
+        -_ROUNDING_PX <= x + w / 2 <= width + _ROUNDING_PX
+        and -_ROUNDING_PX <= y + h / 2 <= height + _ROUNDING_PX,
+        "a face outside of its image",
+    )
+    square = square_around((x, y, w, h), job.cut.padding)
+    sides = _list(one["square"], 3)
+    _require(all(type(side) is int for side in sides), "no whole pixels")
+    _require(tuple(sides) == square, "a square that is not around its face")
+    score, points = one["score"], one["landmarks"]
+    if score is not None:
+        score = _number(score, 0, 1)
+    if points is not None:
+        pairs = (_list(point, 2) for point in _list(points, 5))
+        points = tuple((_number(a, -far, far), _number(b, -far, far)) for a, b in pairs)
+    turn = one["turn"]
+    turns = _TURNS if job.detection.passes.turned_side else _TURNS[:1]
+    _require(type(turn) is int and turn in turns, "a turn that was not asked for")
+    sharpness = _number(one["sharpness"], 0, _MOST_SHARPNESS)
+    return Crop(
+        *(rank, page, (width, height), (x, y, w, h), score, points, square, turn, sharpness, data)
+    )
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return json.loads(text.decode("ascii"))
+    except (ValueError, RecursionError) as error:
+        raise ReplyError(one_line(f"no JSON: {error}")) from None
+
+
+def _object(value: Any, names: set[str]) -> dict[str, Any]:
+    _require(isinstance(value, dict) and value.keys() == names, "other fields than there are")
+    return cast(dict[str, Any], value)
+
+
+def _list(value: Any, length: int) -> list[Any]:
+    _require(isinstance(value, list) and len(value) == length, f"no list of {length}")
+    return cast(list[Any], value)
+
+
+def _whole(value: Any, least: int, most: int) -> int:
+    # by type, as True is an int
+    _require(type(value) is int and least <= value <= most, "a number out of bounds")
+    return cast(int, value)
+
+
+def _number(value: Any, least: float, most: float) -> float:
+    # whatever is compared with NaN is false
+    _require(type(value) in (int, float) and least <= value <= most, "a number out of bounds")
+    return float(value)
+
+
+def _digest(value: Any) -> str:
+    _require(isinstance(value, str) and _DIGEST.fullmatch(value) is not None, "no SHA-256")
+    return cast(str, value)
+
+
+def _line(value: Any) -> str:
+    _require(isinstance(value, str) and value == one_line(value), "no line of text")
+    return cast(str, value)
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise ReplyError(what)

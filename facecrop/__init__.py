@@ -1,0 +1,33 @@
+"""Find every face in archives of photographs and cut each one out.
+
+`crop` does a batch in this process. `crop_archive` does the same as a Prefect flow. Each name is
+imported when it is first used, so that importing this package costs and changes nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.crop_archive import crop_archive
+    from pipeline.local import crop
+    from pipeline.settings import CropSettings
+    from pipeline.summary import Summary
+
+__all__ = ["CropSettings", "Summary", "crop", "crop_archive"]
+
+_HOMES = {
+    "CropSettings": "pipeline.settings",
+    "Summary": "pipeline.summary",
+    "crop": "pipeline.local",
+    "crop_archive": "flows.crop_archive",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""What `facecrop doctor` checks."""

@@ -1,0 +1,109 @@
+"""Every setting as a flag and as an environment variable, made from the one settings model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from pipeline.settings import CropSettings
+
+_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+
+
+Flags = Mapping[tuple[str, str], str]
+"""What flags chose, by group and field."""
+
+
+class OptionError(ValueError):
+    """A setting has a value that it cannot have; the message names the flag or variable."""
+
+
+def add_options(parser: argparse.ArgumentParser, only: str = "") -> None:
+    """Add `--GROUP-FIELD` for each field of each group of CropSettings; all go to `settings`.
+
+    Args:
+        parser: of a command.
+        only: the one group that it takes, where it does not take all.
+    """
+    parser.set_defaults(settings={})
+    for group, model in _groups():
+        if only not in ("", group):
+            continue
+        section = parser.add_argument_group(group, CropSettings.model_fields[group].description)
+        for name, field in model.model_fields.items():
+            choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            section.add_argument(
+                _flag(group, name),
+                action=_Choose,
+                const=(group, name),
+                dest="settings",
+                default=argparse.SUPPRESS,
+                metavar="|".join(choices) or name.upper(),
+                help=_help(field).replace("%", "%%"),
+            )
+
+
+class _Choose(argparse.Action):
+    def __call__(self, _: object, given: argparse.Namespace, value: Any, *__: object) -> None:
+        given.settings = {**given.settings, self.const: value}
+
+
+def read_options(flags: Flags, environ: Mapping[str, str]) -> CropSettings:
+    """The settings that flags choose, else the environment, else the defaults.
+
+    Raises:
+        OptionError: one line for each value that cannot be.
+    """
+    values: dict[str, dict[str, str]] = {}
+    spelled: dict[tuple[str, str], str] = {}
+    for group, model in _groups():
+        for name in model.model_fields:
+            variable = f"FACECROP_{group}_{name}".upper()
+            for value, spelling in (
+                (flags.get((group, name)), _flag(group, name)),
+                (environ.get(variable), variable),
+            ):
+                if value is not None:
+                    values.setdefault(group, {})[name] = value
+                    spelled[group, name] = spelling
+                    break
+    try:
+        return CropSettings.model_validate(values)
+    except ValidationError as error:
+        raise OptionError(
+            "\n".join(_complaint(fault, spelled) for fault in error.errors())
+        ) from error
+
+
+def _groups() -> Iterator[tuple[str, type[BaseModel]]]:
+    for group, field in CropSettings.model_fields.items():
+        model = field.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        yield group, model
+
+
+def _flag(group: str, name: str) -> str:
+    return f"--{group}-{name}".replace("_", "-")
+
+
+def _help(field: FieldInfo) -> str:
+    bounds = [
+        text.format(getattr(bound, kind))
+        for bound in field.metadata
+        for kind, text in _BOUNDS.items()
+        if hasattr(bound, kind)
+    ]
+    default = f"default {field.default}" if field.default != "" else ""
+    notes = "; ".join(filter(None, [", ".join(bounds), default]))
+    return f"{field.description} ({notes})" if notes else str(field.description)
+
+
+def _complaint(fault: Any, spelled: Mapping[tuple[str, str], str]) -> str:
+    group, name = fault["loc"][:2]
+    message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")
+    return f"{spelled[group, name]} {fault['input']}: {message}"

@@ -1,0 +1,1 @@
+"""Batches as a Prefect server sees them."""

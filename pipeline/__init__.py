@@ -1,0 +1,1 @@
+"""A batch in plain Python, from archive to report. Knows nothing of Prefect."""

@@ -1,0 +1,239 @@
+"""A batch under way: its archive opened, its output claimed, its progress counted."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+from uuid import uuid4
+
+from pipeline.progress import Progress
+from pipeline.settings import MIB, ChunkSettings, CropSettings, LimitSettings, RunSettings
+from storage.archives.listing import UriList
+from storage.archives.members import Archive, Chunk, ChunkSize, Limits
+from storage.archives.nested import NestedArchive
+from storage.archives.opening import open_archive
+from storage.archives.plan import decode_chunks
+from storage.errors import OutputError
+from storage.fs.fingerprint import Fingerprint, changed
+from storage.fs.redact import hides, shown
+from storage.output.output import Output
+
+CROPS_SHOWN = 40
+_FORMAT = 3  # of the output folder; raised when an older Facecrop cannot go on with a batch
+_VERSIONS = ("facecrop", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg")
+
+
+class Batch:
+    """What every task of one run shares. Lives in memory only, and is never serialized.
+
+    No dataclass: Prefect would search its fields for futures at every task run.
+
+    Attributes:
+        id: of the batch, the same in each run that works on it.
+        archive, output, settings: of the batch.
+        progress: what its tasks have counted.
+        done: numbers of the chunks that earlier runs completed.
+        first_crops: some of the first crops that this run made, encoded, to be shown.
+        stop: set when the run is ending early; chunks in flight are then given up.
+    """
+
+    def __init__(
+        self,
+        number: str,
+        archive: Archive,
+        output: Output,
+        settings: CropSettings,
+        done: set[int],
+        members: int | None,
+    ) -> None:
+        self.id = number
+        self.archive = archive
+        self.output = output
+        self.settings = settings
+        self.progress = Progress(members, archive)
+        self.done = done
+        self.first_crops: deque[bytes] = deque(maxlen=CROPS_SHOWN)
+        self.stop = threading.Event()
+
+    def show(self, crops: list[bytes]) -> None:
+        """Keep crops to be shown, until there are enough."""
+        if len(self.first_crops) < CROPS_SHOWN:
+            self.first_crops.extend(crops)
+
+    @property
+    def chunk_size(self) -> ChunkSize:
+        """Where the archive is to be cut."""
+        return ChunkSize(self.settings.chunk.members, self.settings.chunk.mib * MIB)
+
+
+def plan(
+    archive: str,
+    output: str,
+    settings: CropSettings,
+    run: str = "",
+    asked: datetime | None = None,
+) -> Batch:
+    """Open the archive, read its index and claim the output for it.
+
+    Args:
+        archive, output, settings: of the batch.
+        run: id of the run that claims the output, however often it has begun; "" for none.
+        asked: when the run was asked for; None for now.
+
+    Raises:
+        ArchiveError, OutputError: in one line, what is wrong and what to do.
+    """
+    opened = open_archive(archive, _limits(settings), names=settings.input.name_encoding)
+    place = Output(output)
+    if opened.kind == "folder" and place.lies_in(archive):
+        raise OutputError(
+            f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
+            "Name an output elsewhere."
+        )
+    cut = settings.chunk.spelled_out(
+        piecemeal=opened.piecemeal, shard_members=settings.run.shard_members
+    )
+    begun = settings.model_copy(update={"chunk": cut})
+    defaults = CropSettings().identity()
+    record = _record(opened, begun, run, asked or datetime.now(UTC))
+    claim = place.claim(record, settings.run.existing, defaults, lambda: _sources(opened))
+    _refuse_other_members(place, claim.record, opened)
+    kept = ChunkSettings.model_validate(claim.record["settings"]["chunk"])
+    settings = settings.model_copy(update={"chunk": kept})
+    if (names := claim.record.get("names", opened.names)) != opened.names:
+        # it was begun with another guess, perhaps by another version of what guesses
+        opened = open_archive(archive, _limits(settings), names=names)
+    return Batch(claim.record["id"], opened, place, settings, claim.done, opened.members)
+
+
+def open_shard(
+    archive: str, output: str, shard: int, settings: CropSettings, batch: str = ""
+) -> tuple[Batch, list[Chunk]]:
+    """Open one shard of a batch that another run has planned: no index is read.
+
+    Args:
+        archive, output, settings: the batch's.
+        shard: its number.
+        batch: the id of the batch that it was planned for; "" where its planner is older.
+
+    Raises:
+        ArchiveError: the archive is not the one that was planned.
+        OutputError: there is no batch at the output, or one that this version cannot work on.
+    """
+    place = Output(output)
+    record = place.join()
+    if batch and record["id"] != batch:
+        raise OutputError(f"{place.uri} has become another batch's since this shard was planned.")
+    chunks = decode_chunks(place.plan(shard))
+    members = sum(chunk.count for chunk in chunks)
+    opened = open_archive(archive, _limits(settings), _recorded(record))
+    return Batch(record["id"], opened, place, settings, place.parts(), members), chunks
+
+
+def reopen(
+    output: str, settings: RunSettings, limits: LimitSettings | None = None
+) -> tuple[Batch, set[int]]:
+    """Open a finished batch for its failed members, with the settings that it was made with.
+
+    Args:
+        output: the batch's.
+        settings: how this run is to work; that changes no result.
+        limits: those that it sets are raised for this run. What is kept of the batch stays as it
+            is, as a higher limit changes no member that was not stopped by a lower one.
+
+    Returns:
+        The batch, none of whose chunks count as done, and the numbers of those with failures.
+
+    Raises:
+        ArchiveError: the archive is gone, or no longer the one that the batch was made of.
+        OutputError: there is no finished batch at the output, or its archive's URI had a secret.
+    """
+    place = Output(output)
+    record = place.join()
+    uri = record["archive"]["uri"]
+    if hides(uri):
+        raise OutputError(
+            f"{place.uri} was made of {uri}, and what is hidden there was not kept to open it "
+            "again. Crop the archive again, into another output."
+        )
+    made_with = CropSettings.model_validate({**record["settings"], "run": settings})
+    if limits is not None:
+        made_with = made_with.model_copy(update={"limits": made_with.limits.raised(limits)})
+    names = record.get("names", made_with.input.name_encoding)
+    opened = open_archive(uri, _limits(made_with), names=names)
+    if opened.fingerprint != _recorded(record):
+        raise changed(opened.uri)
+    _refuse_other_members(place, record, opened)
+    failed = place.failed_chunks()
+    members = sum(failed.values())
+    return Batch(record["id"], opened, place, made_with, set(), members), set(failed)
+
+
+def _refuse_other_members(place: Output, record: dict[str, Any], archive: Archive) -> None:
+    """Raise OutputError where the same archive shows other members than it did to its batch.
+
+    An archive within it can be read by now, or no more: then all that follows has other numbers.
+    """
+    before, now = record["members"], archive.members
+    if None not in (before, now) and before != now:
+        raise OutputError(
+            f"{place.uri} was made of {before:,} members, and {archive.uri} has {now:,} now: "
+            "archives in it were opened that are not today, or the other way round. "
+            "Name another output."
+        )
+
+
+def _limits(settings: CropSettings) -> Limits:
+    bounds = settings.limits
+    return Limits(
+        bounds.max_member_mib * MIB,
+        nested=settings.input.nested,
+        nested_bytes=bounds.max_nested_mib * MIB,
+        skip_system=settings.input.skip_system == "yes",
+        follow_links=settings.input.follow_links == "yes",
+        names=settings.input.name_encoding,
+        redirects=settings.input.redirects,
+    )
+
+
+def _recorded(record: dict[str, Any]) -> Fingerprint:
+    """The fingerprint of the archive that a batch was planned for."""
+    return Fingerprint(record["archive"]["size"], record["archive"]["version"])
+
+
+def _sources(archive: Archive) -> Iterator[str]:
+    """Every place that a batch reads: its archive, and of a list what its lines lead to."""
+    yield archive.uri
+    outer = archive.outer if isinstance(archive, NestedArchive) else archive
+    if isinstance(outer, UriList):
+        yield from outer.places()
+
+
+def _record(archive: Archive, settings: CropSettings, run: str, asked: datetime) -> dict[str, Any]:
+    """What `batch.json` says. `format`, `archive` and `settings` are the batch's identity.
+
+    The output may be shown to people, so the URI is kept without its secrets. One that was signed
+    again is the same archive then: its size and version tell it from others.
+    """
+    return {
+        "format": _FORMAT,
+        "id": str(uuid4()),
+        # a run that crashed finds its own claim again, and does not overwrite a newer batch
+        "run": run,
+        "asked": asked.astimezone(UTC).isoformat(timespec="seconds"),
+        "archive": {
+            "uri": shown(archive.uri),
+            "kind": archive.kind,
+            "size": archive.fingerprint.size,
+            "version": archive.fingerprint.version,
+        },
+        "settings": settings.identity(),
+        "members": archive.members,
+        "names": archive.names,
+        "versions": {name: version(name) for name in _VERSIONS},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

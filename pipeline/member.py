@@ -1,0 +1,178 @@
+"""One member: from what the archive gave to its row and its crops. Where bytes meet pixels."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from detection.codecs.sniff import sniff
+from detection.errors import DetectorError, ImageError, MachineError
+from detection.result import Crop
+from detection.sandbox.pool import crop_isolated
+from detection.sandbox.protocol import Bounds
+from detection.sandbox.replies import Outcome, UnforeseenError
+from pipeline.settings import CropSettings
+from storage.archives.members import Chunk, Entry
+from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
+from storage.output.layout import CROPS, tar_name
+from storage.output.manifest import FaceRow, MemberRow, Status
+from storage.output.names import crop_stem, looks_like_image, nests
+
+INTERNAL_ERROR = "internal_error"
+"""The code for a failure that no other code foresees; the log has its traceback."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CroppedMember:
+    """A member's row, with its encoded crops in the order of the row's faces."""
+
+    row: MemberRow
+    crops: list[bytes]
+
+
+def crop_members(
+    entries: Iterable[Entry], chunk: Chunk, settings: CropSettings
+) -> Iterator[CroppedMember]:
+    """Account for each member, whatever it is. Those that are no images may overtake others.
+
+    Args:
+        entries: what was read; the next one is taken while one is worked on.
+        chunk: the chunk that they belong to.
+        settings: all of the batch's.
+
+    Raises:
+        TransientError: this machine cannot work on images now.
+        StorageError: with these settings no machine can.
+    """
+    others: deque[CroppedMember] = deque()
+
+    def images() -> Iterator[tuple[Entry, bytes | memoryview]]:
+        for entry in entries:
+            other = _without_image(entry)
+            if other is None:
+                yield entry, _data(entry)
+            else:
+                others.append(other)
+
+    limits = settings.limits
+    bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
+    try:
+        for entry, outcome in crop_isolated(images(), settings.detection, settings.crop, bounds):
+            while others:
+                yield others.popleft()
+            yield _of_image(entry, outcome, chunk, settings)
+    except MachineError as error:
+        raise TransientError(str(error)) from error
+    except DetectorError as error:
+        raise StorageError(str(error)) from error
+    yield from others
+
+
+def _without_image(entry: Entry) -> CroppedMember | None:
+    """The row of a member that is no image or could not be read; None for others."""
+    if entry.skip is not None:
+        return _row_alone(entry, Status.SKIPPED, entry.skip.value, None)
+    if entry.error is not None:
+        wanted = looks_like_image(entry.name) or nests(entry.name)
+        if entry.error.code is MemberErrorCode.TOO_LARGE and not wanted:
+            return _row_alone(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
+        return _row_alone(entry, Status.FAILED, entry.error.code.value, str(entry.error))
+    if not looks_like_image(entry.name) and sniff(_data(entry)) is None:
+        return _row_alone(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
+    return None
+
+
+def _of_image(
+    entry: Entry, outcome: Outcome, chunk: Chunk, settings: CropSettings
+) -> CroppedMember:
+    data = _data(entry)
+    if isinstance(outcome, ImageError):
+        return _failed_image(entry, data, outcome.code.value, str(outcome))
+    if isinstance(outcome, UnforeseenError):
+        _log.error("Member %d (%r):\n%s", entry.index, entry.name, outcome)
+        message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
+        return _failed_image(entry, data, INTERNAL_ERROR, message)
+    image, digest = outcome
+    stem = _crop_stem(entry, chunk, settings)
+    return CroppedMember(
+        MemberRow(
+            entry.index,
+            entry.name,
+            Status.CROPPED if image.crops else Status.NO_FACE,
+            len(data),
+            width=image.width,
+            height=image.height,
+            decode_ms=image.decode_ms,
+            detect_ms=image.detect_ms,
+            crop_ms=image.crop_ms,
+            sha256=digest,
+            pages=image.pages,
+            warnings=sorted({*entry.warnings, *image.warnings}),
+            face_rows=[
+                _face_row(crop, f"{stem}_{crop.rank}.{settings.crop.format}")
+                for crop in image.crops
+            ],
+        ),
+        [crop.data for crop in image.crops],
+    )
+
+
+def _failed_image(entry: Entry, data: bytes | memoryview, code: str, message: str) -> CroppedMember:
+    digest = hashlib.sha256(data).hexdigest()
+    return _row_alone(entry, Status.FAILED, code, message, digest)
+
+
+def _data(entry: Entry) -> bytes | memoryview:
+    return b"" if entry.data is None else entry.data
+
+
+def _row_alone(
+    entry: Entry, status: Status, code: str, message: str | None, sha256: str | None = None
+) -> CroppedMember:
+    row = MemberRow(
+        entry.index,
+        entry.name,
+        status,
+        entry.size,
+        error=code,
+        message=message,
+        sha256=sha256,
+        warnings=sorted(entry.warnings),
+    )
+    return CroppedMember(row, [])
+
+
+def _crop_stem(entry: Entry, chunk: Chunk, settings: CropSettings) -> str:
+    """Where the member's crops go, below the output, without rank and extension."""
+    if settings.output.layout == "shards":
+        # WebDataset takes what precedes the first dot for the sample's key
+        return f"{CROPS}/{tar_name(chunk.number)}/{entry.index:08d}"
+    return f"{CROPS}/{crop_stem(entry.name, entry.index, entry.index in chunk.duplicates)}"
+
+
+def _face_row(crop: Crop, path: str) -> FaceRow:
+    x, y, w, h = crop.box
+    points = crop.landmarks
+    return FaceRow(
+        crop.rank,
+        crop.page,
+        x,
+        y,
+        w,
+        h,
+        crop.score,
+        None if points is None else [value for point in points for value in point],
+        crop.square.x,
+        crop.square.y,
+        crop.square.side,
+        crop.square.outside(*crop.size),
+        crop.sharpness,
+        path,
+        crop.turn,
+        crop.roll,
+    )

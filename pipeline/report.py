@@ -1,0 +1,143 @@
+"""The page that a person opens first: `report.html`, one file that needs nothing but a browser.
+
+All that comes from outside goes into the page as JSON, and from there into text, never into HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from importlib.resources import files
+from itertools import islice
+from typing import Any
+
+from pipeline.cores import cores
+from pipeline.summary import Summary
+from storage.fs.redact import shown
+from storage.output.output import Output
+from storage.output.sample import FACE_SIZES, Sample, Throughput, throughput
+
+_MOST_BYTES = 4_900_000  # of the page: all of it but the pictures never comes near that
+_MOST_MEMBERS = 1000
+_MOST_FACES = 400
+_MOST_FAILURES = 100
+_MOST_CHARACTERS = 160  # of a name or a message
+_CROPS_AT_ONCE = 40
+_THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
+_PARTS_READ = 1000  # for their sizes
+_SPANS = 60
+
+SHEET_COLUMNS = 8
+SHEET_CELL = 120
+_ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
+
+
+def write_report(output: Output, summary: Summary) -> None:
+    """Write the report of a finished batch.
+
+    Raises:
+        OutputError: the batch is not finished, or a crop of it is gone.
+    """
+    sample = output.sample(_MOST_MEMBERS, _MOST_FACES, _MOST_FAILURES)
+    record = output.record()
+    done = _throughput(output, datetime.fromisoformat(record["created"]))
+    packed = record["settings"]["output"]["layout"] == "shards"
+    data = {
+        **summary.model_dump(exclude={"archive", "output"}),
+        "archive": _cut(summary.archive),
+        "notes": [_cut(line) for line in summary.notes],
+        "output": _cut(summary.output),
+        "rate": summary.images_per_second,
+        "created": record["created"],
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packed": packed,
+        "sample": {
+            "members": [_with_cut(row, "path") for row in sample.members],
+            "memberFaces": sample.member_faces,
+        },
+        "failures": [_with_cut(row, "path", "message") for row in sample.failures],
+        "facesPerImage": sample.faces_per_image,
+        "faceSizes": {"from": FACE_SIZES, "faces": sample.face_sizes},
+        "throughput": {"seconds": done.seconds, "members": done.members},
+    }
+    faces = _faces(output, sample)
+    while len(page := _page(data | {"shown": faces})) > _MOST_BYTES:
+        faces = faces[::2]
+    output.put_report(page)
+
+
+def sheet(output: Output, crops: Sequence[str]) -> bytes:
+    """A JPEG of some crops of a batch, some forty at most, by their paths in `faces.parquet`.
+
+    Raises:
+        OutputError: a crop is gone.
+    """
+    from detection.contact_sheet import contact_sheet  # brings the codecs
+
+    pictures = [data for _, data in output.read_crops(crops)]
+    return contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL)
+
+
+def _throughput(output: Output, created: datetime) -> Throughput:
+    times = output.part_times()
+    chunks = sorted(times)
+    some = chunks[:: -(-len(chunks) // _PARTS_READ) or 1]
+    sizes = dict(zip(some, output.part_sizes(some), strict=True))
+    return throughput(created.timestamp(), times, sizes, _SPANS)
+
+
+def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:
+    """The sampled faces, each with its picture and the place of its image in the sample."""
+    from detection.contact_sheet import thumbnail
+
+    places = {row["member"]: place for place, row in enumerate(sample.members)}
+    crops = (crop for _, crop in output.read_crops(face["crop"] for face in sample.faces))
+    pictures: list[bytes | None] = []
+    with ThreadPoolExecutor(cores()) as pool:
+        while some := list(islice(crops, _CROPS_AT_ONCE)):  # of which each may have megabytes
+            pictures += pool.map(partial(thumbnail, side=_THUMBNAIL), some)
+    return [
+        {
+            "of": places[face["member"]],
+            "score": face["score"],
+            "box": [round(face[side]) for side in ("x", "y", "w", "h")],
+            "crop": face["crop"],
+            "picture": base64.b64encode(picture).decode(),
+        }
+        for face, picture in zip(sample.faces, pictures, strict=True)
+        if picture is not None
+    ]
+
+
+def _page(data: dict[str, Any]) -> bytes:
+    page = files("pipeline").joinpath("report_page.html").read_text("utf-8")
+    policy = (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
+        f"style-src {_hash_of('style', page)}; script-src {_hash_of('script', page)}"
+    )
+    # `<` would end the element that holds the data; the encoder itself escapes all but ASCII
+    embedded = json.dumps(data, separators=(",", ":")).translate(_ESCAPES)
+    return page.replace("{policy}", policy, 1).replace("{data}", embedded, 1).encode()
+
+
+def _hash_of(element: str, page: str) -> str:
+    """What a Content-Security-Policy calls the only `<style>` or `<script>` of the page."""
+    (content,) = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def _with_cut(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return row | {name: _cut(row[name] or "") for name in names}
+
+
+def _cut(text: str) -> str:
+    """The text without secrets, and without its middle where it is too long."""
+    text = shown(text)
+    half = _MOST_CHARACTERS // 2
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:half]}…{text[-half:]}"

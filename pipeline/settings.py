@@ -1,0 +1,203 @@
+"""Every choice a person has about a batch: one model for the UI's form, the flags, the environment.
+
+A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from detection.settings import CutSettings, DetectionSettings
+from storage.archives.spelling import AUTO, is_encoding
+
+MIB = 1 << 20
+_PIECEMEAL_MIB, _WHOLE_MIB = 256, 64
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSettings(_Group):
+    """How what was handed in is read."""
+
+    nested: int = Field(
+        1,
+        ge=0,
+        le=8,
+        description="How many levels of archives in archives are opened: of a ZIP or TAR in a ZIP, "
+        "a TAR, a folder or a list. 0: they are skipped.",
+    )
+    skip_system: Literal["yes", "no"] = Field(
+        "yes",
+        description="yes: waste baskets, and what a NAS, a system or a program keeps in folders of "
+        "its own, such as thumbnails (@eaDir, $RECYCLE.BIN, .picasaoriginals), are skipped.",
+    )
+    follow_links: Literal["no", "yes"] = Field(
+        "no",
+        description="yes: symbolic links in a local folder are followed, also out of it. no: they "
+        "are skipped.",
+    )
+    redirects: str = Field(
+        "origin",
+        pattern=r"^(origin|no|https?://\S+( https?://\S+)*)$",
+        max_length=4096,
+        description="Where a web server may redirect to. origin: the same scheme, host and port. "
+        "no: nowhere. Else prefixes of addresses, with blanks between them.",
+    )
+    name_encoding: str = Field(
+        "auto",
+        max_length=40,
+        description="Encoding of names in a ZIP or TAR that are not marked as UTF-8, such as cp932 "
+        "(Shift-JIS), gb18030, cp1252 or cp437. auto: guessed from all of them together.",
+    )
+
+    @field_validator("name_encoding")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name != AUTO and not is_encoding(name):
+            raise ValueError(f"{name!r} is no encoding that Python knows; cp932 and cp437 are")
+        return name
+
+
+class LimitSettings(_Group):
+    """Bounds that hold whatever an archive says."""
+
+    max_pixels: int = Field(
+        100_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Largest image in pixels, width times height. Larger ones fail, undecoded. "
+        "JPEGs may be 8 times as large, as they are decoded reduced.",
+    )
+    max_member_mib: int = Field(
+        256,
+        title="Max Member MiB",
+        ge=1,
+        le=4096,
+        description="Largest member in MiB, unpacked. Larger ones fail, unread.",
+    )
+    max_nested_mib: int = Field(
+        4096,
+        title="Max Nested MiB",
+        ge=1,
+        le=65_536,
+        description="Largest compressed archive within an archive in MiB, unpacked: it is copied "
+        "to a temporary file. Larger ones fail.",
+    )
+    image_seconds: int = Field(
+        120,
+        ge=1,
+        le=3600,
+        description="Most seconds that one image may be worked on. Where it takes longer it fails.",
+    )
+    image_mib: int = Field(
+        3072,
+        title="Image MiB",
+        ge=256,
+        le=65_536,
+        description="Most MiB of memory that one image may take. One that needs more fails. "
+        "100 megapixels with an alpha channel take 2300, a JPEG of 200 takes 600, and 900 more "
+        "where it is progressive.",
+    )
+
+    def raised(self, others: LimitSettings) -> LimitSettings:
+        """The same, with what others set where that is higher.
+
+        All but which archives in archives are opened: then all that follows has other numbers.
+        """
+        higher = {
+            name: max(getattr(self, name), getattr(others, name))
+            for name in others.model_fields_set - {"max_nested_mib"}
+        }
+        return self.model_copy(update=higher)
+
+
+class ChunkSettings(_Group):
+    """How an archive is cut into units of work: whichever bound comes first closes a chunk.
+
+    A batch that is resumed keeps the chunks that it was begun with.
+    """
+
+    members: int = Field(256, ge=1, le=10_000, description="Most members in a chunk.")
+    mib: int = Field(
+        0,
+        title="MiB",
+        ge=0,
+        le=1024,
+        description="Most MiB of archive in a chunk. 0: 256 where a chunk is read a piece at a "
+        "time (a ZIP, a folder, a list), else 64 (a TAR), as three chunks are in memory then "
+        "and one more for every four cores, of a compressed TAR twice as many.",
+    )
+
+    def spelled_out(self, *, piecemeal: bool, shard_members: int) -> ChunkSettings:
+        """With its own number where the archive decides, and no larger than a shard.
+
+        Args:
+            piecemeal: whether the archive holds only some of a chunk in memory.
+            shard_members: most members in a shard.
+        """
+        mib = self.mib or (_PIECEMEAL_MIB if piecemeal else _WHOLE_MIB)
+        return ChunkSettings(members=min(self.members, shard_members), mib=mib)
+
+
+class OutputSettings(_Group):
+    """How crops are laid out."""
+
+    layout: Literal["files", "shards"] = Field(
+        "files",
+        description="files: one file a face, in the archive's folders. shards: one WebDataset TAR "
+        "a chunk, for object stores and training.",
+    )
+
+
+class RunSettings(_Group):
+    """How a batch is run. Changes nothing in its result, so it is no part of its identity."""
+
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Images worked on at once, each in a process of its own. 0: as many as there "
+        "are cores.",
+    )
+    shard_members: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Members in a shard, where the batch runs on a work pool. Starting a shard "
+        "costs some 5 seconds of CPU, so it should be worth minutes.",
+    )
+    shards_at_once: int = Field(
+        32, ge=1, le=200, description="Most shards handed to the work pool at a time."
+    )
+    existing: Literal["resume", "overwrite"] = Field(
+        "resume",
+        description="resume: complete what this batch left at the output. overwrite: remove any "
+        "batch that is there first.",
+    )
+
+
+class CropSettings(_Group):
+    """All settings of a batch."""
+
+    detection: DetectionSettings = Field(DetectionSettings(), description="How faces are found.")
+    crop: CutSettings = Field(CutSettings(), description="How faces are cut out.")
+    input: InputSettings = Field(InputSettings(), description="How what was handed in is read.")
+    limits: LimitSettings = Field(
+        LimitSettings(), description="Bounds that hold whatever an archive says."
+    )
+    chunk: ChunkSettings = Field(
+        ChunkSettings(), description="How an archive is cut into units of work."
+    )
+    output: OutputSettings = Field(OutputSettings(), description="How crops are laid out.")
+    run: RunSettings = Field(
+        RunSettings(), description="How the batch is run; does not change its result."
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide what comes out, as plain JSON values that make them again."""
+        spelled_out = self.model_copy(update={"detection": self.detection.spelled_out()})
+        return spelled_out.model_dump(mode="json", exclude={"run"})

@@ -1,0 +1,86 @@
+"""The result of a batch, as every entry point returns it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from detection.errors import ImageWarning
+from storage.output.manifest import Counts
+
+
+class Summary(BaseModel):
+    """The counts of a finished batch, which are of members but for `faces`, and how long it took.
+
+    Attributes:
+        archive, output: their URIs.
+        errors: how many members failed with each code.
+        skips: how many were skipped for each reason.
+        warnings: how many were read with each doubt; `docs/output.md` says what each means.
+        notes: what a person should know of the batch as a whole, a line each.
+        resumed: how many members earlier runs had done; None where only the output was read.
+        seconds: that this run took.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    archive: str
+    output: str
+    members: int
+    cropped: int
+    no_face: int
+    skipped: int
+    failed: int
+    faces: int
+    errors: dict[str, int]
+    skips: dict[str, int] = {}
+    warnings: dict[str, int] = {}
+    notes: list[str] = []
+    resumed: int | None
+    seconds: float
+
+    @property
+    def counts(self) -> Counts:
+        """All of them together."""
+        return Counts.of(dict(self))
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Members that this run did, a second; None where it cannot be told."""
+        if self.resumed is None or self.resumed == self.members or not self.seconds:
+            return None
+        return (self.members - self.resumed) / self.seconds
+
+    @classmethod
+    def of(
+        cls,
+        archive: str,
+        output: str,
+        totals: Counts,
+        resumed: int | None,
+        seconds: float,
+        notes: Sequence[str] = (),
+    ) -> Self:
+        """The summary of a finished batch."""
+        return cls(
+            archive=archive,
+            output=output,
+            **totals.as_dict(),
+            notes=[*notes, *_advice(totals)],
+            resumed=resumed,
+            seconds=seconds,
+        )
+
+
+def _advice(totals: Counts) -> list[str]:
+    """What would find more, where something may have been missed."""
+    number = totals.warnings[ImageWarning.SMALL_FACES]
+    if not number:
+        return []
+    have = "1 image has" if number == 1 else f"{number:,} images have"
+    return [
+        f"{have} faces as small as can be seen in this way, so smaller ones may be missing: "
+        "--detection-profile thorough goes down to full size"
+    ]

@@ -1,0 +1,1 @@
+"""Archives of photographs, opened and read a range at a time."""

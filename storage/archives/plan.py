@@ -1,0 +1,57 @@
+"""The chunks of a shard as a file, so that another machine can work on them without the index."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.archives.members import Chunk
+from storage.errors import StorageError
+
+_SCHEMA = pa.schema(
+    [
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("first", pa.int64(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("start", pa.int64(), nullable=False),
+        pa.field("end", pa.int64(), nullable=False),
+        pa.field("directory", pa.large_binary(), nullable=False),
+        pa.field("duplicates", pa.list_(pa.int64()), nullable=False),
+    ]
+)
+
+
+def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
+    """Chunks that can be read by range, as Parquet; about 100 bytes a member of a ZIP.
+
+    Raises:
+        ValueError: a chunk carries its data: its archive can only be read in order.
+    """
+    if any(chunk.data is not None for chunk in chunks):
+        raise ValueError("a chunk that carries its data cannot be handed to another machine")
+    rows = [
+        {name: getattr(chunk, name) for name in _SCHEMA.names}
+        | {"duplicates": sorted(chunk.duplicates)}
+        for chunk in chunks
+    ]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def decode_chunks(data: bytes) -> list[Chunk]:
+    """What `encode_chunks` was given.
+
+    Raises:
+        StorageError: the bytes are no such file.
+    """
+    try:
+        rows = pq.read_table(pa.BufferReader(data), schema=_SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(
+            f"A shard's plan cannot be read: {error}. Run the batch again."
+        ) from error
+    return [Chunk(**row | {"duplicates": frozenset(row["duplicates"])}) for row in rows]

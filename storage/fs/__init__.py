@@ -1,0 +1,1 @@
+"""Local disks, object stores and the web, by URI."""

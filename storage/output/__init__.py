@@ -1,0 +1,1 @@
+"""A batch's output: its claim, crops, parts and tables."""

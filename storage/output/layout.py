@@ -1,0 +1,40 @@
+"""What is called how at an output."""
+
+from __future__ import annotations
+
+BATCH = "batch.json"
+PARTS = "parts"
+PLAN = "plan"  # while a batch runs: its shards' chunks, and the names of crops being written
+CROPS = "crops"
+MANIFEST = "manifest.parquet"
+FACES = "faces.parquet"
+FAILED = "failed.csv"
+SKIPPED = "skipped.csv"
+SUMMARY = "summary.json"
+REPORT = "report.html"
+# the manifest last: where it is, the batch is finished
+TABLES = (FACES, FAILED, SKIPPED, SUMMARY, MANIFEST)
+
+
+def tar_name(chunk: int) -> str:
+    """The TAR below `crops/` that holds a chunk's crops, where they are packed."""
+    return f"{chunk:08d}.tar"
+
+
+def plan_name(shard: int, claim: str) -> str:
+    """The file with the chunks of a shard."""
+    return f"{PLAN}/{shard:06d}{_of(claim)}.parquet"
+
+
+def list_name(chunk: int, claim: str) -> str:
+    """The file with the names of a chunk's crops, which is written before they are."""
+    return f"{PLAN}/{chunk:08d}{_of(claim)}.json"
+
+
+def part_name(chunk: int, claim: str) -> str:
+    """The part of a chunk. It names its claim: no other's run overwrites it or takes it for its."""
+    return f"{PARTS}/{chunk:08d}{_of(claim)}.parquet"
+
+
+def _of(claim: str) -> str:
+    return f"-{claim[:8]}" if claim else ""

@@ -1,0 +1,391 @@
+"""What a batch records: a row a member and a row a face; in parts first, in two tables at the end.
+
+A part is a Parquet file of member rows, each holding its face rows in a nested column, so that one
+put commits a chunk whole. `assemble` reads the parts in order, one at a time, writes the two tables
+and the two lists of a finished batch, and checks that every member is there once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.errors import StorageError
+from storage.output.cells import cell
+
+
+class Status(StrEnum):
+    """The result for a member. Every member has exactly one."""
+
+    CROPPED = "cropped"
+    NO_FACE = "no_face"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+_NUMBER = pa.float32()
+FACE_FIELDS = [
+    pa.field("rank", pa.int32(), nullable=False),
+    pa.field("page", pa.int32()),  # from 0
+    pa.field("x", _NUMBER, nullable=False),
+    pa.field("y", _NUMBER, nullable=False),
+    pa.field("w", _NUMBER, nullable=False),
+    pa.field("h", _NUMBER, nullable=False),
+    pa.field("score", _NUMBER),
+    pa.field("landmarks", pa.list_(_NUMBER)),  # x, y of right eye, left eye, nose, mouth corners
+    pa.field("crop_x", pa.int32(), nullable=False),
+    pa.field("crop_y", pa.int32(), nullable=False),
+    pa.field("crop_side", pa.int32(), nullable=False),
+    pa.field("outside", _NUMBER),  # share of the crop that lies outside the image; null: unknown
+    pa.field("turn", pa.int32()),  # degrees clockwise that the crop was turned by to stand upright
+    pa.field("roll", _NUMBER),  # degrees clockwise of the line of the eyes, in the image
+    pa.field("sharpness", _NUMBER, nullable=False),
+    pa.field("crop", pa.string(), nullable=False),
+]
+MEMBER_FIELDS = [
+    pa.field("member", pa.int64(), nullable=False),
+    pa.field("path", pa.string(), nullable=False),
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("error", pa.string()),  # a code: why it failed or was skipped
+    pa.field("message", pa.string()),
+    pa.field("bytes", pa.int64(), nullable=False),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("faces", pa.int32(), nullable=False),
+    pa.field("decode_ms", _NUMBER),
+    pa.field("detect_ms", _NUMBER),
+    pa.field("crop_ms", _NUMBER),
+    pa.field("sha256", pa.string()),
+    pa.field("pages", pa.int32()),  # pictures in the file, where its format may have several
+    pa.field("warnings", pa.list_(pa.string())),  # codes: what was done with a doubt
+    pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and was retried
+]
+MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
+FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
+PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
+_CLAIM = b"facecrop.claim"  # in the metadata of a part
+_COUNTED = ("status", "error", "faces", "warnings")
+_SINCE = {"pages", "warnings"}  # columns that came later than the others
+_BY_CODE = ("errors", "skips", "warnings")
+FAILED_COLUMNS = ("member", "path", "error", "message")
+_MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
+
+# what the two tables buffer before they write it
+_ROW_GROUP = 65_536
+_ROW_GROUP_BYTES = 1 << 26  # where names are of the longest
+
+
+@dataclass(frozen=True, slots=True)
+class FaceRow:
+    """One face, as `faces.parquet` has it: see DATA.md for the columns."""
+
+    rank: int
+    page: int | None
+    x: float
+    y: float
+    w: float
+    h: float
+    score: float | None
+    landmarks: list[float] | None
+    crop_x: int
+    crop_y: int
+    crop_side: int
+    outside: float | None
+    sharpness: float
+    crop: str
+    turn: int | None = None
+    roll: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRow:
+    """One member, as `manifest.parquet` has it."""
+
+    member: int
+    path: str
+    status: Status
+    bytes: int
+    error: str | None = None
+    message: str | None = None
+    width: int | None = None
+    height: int | None = None
+    decode_ms: float | None = None
+    detect_ms: float | None = None
+    crop_ms: float | None = None
+    sha256: str | None = None
+    pages: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    face_rows: list[FaceRow] = field(default_factory=list)
+    attempts: int = 1
+
+
+class AccountingError(StorageError):
+    """The parts do not account for every member exactly once."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Members of a batch, by their status; `faces` are counted as such.
+
+    Attributes:
+        errors: members that failed, by their error's code.
+        skips: members that were skipped, by the reason.
+        warnings: members that were cropped, or had no face, by each warning of theirs.
+    """
+
+    members: int = 0
+    cropped: int = 0
+    no_face: int = 0
+    skipped: int = 0
+    failed: int = 0
+    faces: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    skips: Counter[str] = field(default_factory=Counter)
+    warnings: Counter[str] = field(default_factory=Counter)
+
+    def add(self, row: MemberRow) -> None:
+        """Count one more row in."""
+        self._count(row.status, row.error, len(row.face_rows), row.warnings)
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
+    @classmethod
+    def of(cls, counts: Mapping[str, Any]) -> Counts:
+        """The inverse of `as_dict`; names that are no count's are passed over.
+
+        An older Facecrop has counted neither skips nor warnings by code.
+        """
+        named = {name: counts[name] for name in cls.__slots__ if name not in _BY_CODE}
+        return cls(**named | {name: Counter(counts.get(name, {})) for name in _BY_CODE})
+
+    def as_dict(self) -> dict[str, Any]:
+        """By name, as JSON has them; those by code with the most frequent first."""
+        counts = {name: getattr(self, name) for name in self.__slots__}
+        return counts | {name: dict(counts[name].most_common()) for name in _BY_CODE}
+
+    def _count(
+        self, status: str, error: str | None, faces: int, warnings: Iterable[str] | None
+    ) -> None:
+        self.members += 1
+        setattr(self, status, getattr(self, status) + 1)
+        self.faces += faces
+        if status == Status.FAILED and error:
+            self.errors[error] += 1
+        if status == Status.SKIPPED and error:
+            self.skips[error] += 1
+        self.warnings.update(warnings or ())
+
+    def add_part(self, part: pa.Table | pa.RecordBatch) -> None:
+        """Count a table's rows in."""
+        nothing = [None] * part.num_rows
+        names = set(part.schema.names)
+        columns = (part[name].to_pylist() if name in names else nothing for name in _COUNTED)
+        for status, error, faces, warnings in zip(*columns, strict=True):
+            self._count(status, error, faces, warnings)
+
+    @property
+    def images(self) -> int:
+        """Members that were taken for images: all but the skipped."""
+        return self.members - self.skipped
+
+    @property
+    def is_flawless(self) -> bool:
+        """Whether nothing failed, and something was an image at all."""
+        return self.images > 0 and not self.failed
+
+
+def encode_part(rows: Sequence[MemberRow], claim: str = "") -> bytes:
+    """A chunk's rows as one Parquet file, with the id of the claim under which they were made."""
+    return _encode([_as_dict(row) for row in rows], claim)
+
+
+def decode_part(name: str, data: bytes, claim: str = "") -> pa.Table:
+    """The rows of a part, as PART_SCHEMA has them.
+
+    Args:
+        name: of the part, for messages.
+        data: the file.
+        claim: id of the claim under which it has to be made; "" for whichever.
+
+    Raises:
+        AccountingError: the bytes are no part, or another claim's; the message names it.
+    """
+    try:
+        # of a Python file object, threads of pyarrow's may still hold a piece when the process ends
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        made = (file.metadata.metadata or {}).get(_CLAIM, b"").decode()
+        rows = _as_ours(file.read())
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise AccountingError(f"{name} is damaged. Delete it and run the batch again.") from error
+    if claim and made != claim:
+        raise AccountingError(f"{name} is of another batch. Delete it and run the batch again.")
+    return rows
+
+
+def _as_ours(rows: pa.Table) -> pa.Table:
+    """The rows as PART_SCHEMA has them; null in the columns that an older Facecrop had not."""
+    if set(rows.column_names) >= _SINCE:
+        return rows.select(PART_SCHEMA.names).cast(PART_SCHEMA)
+    older = rows.select([name for name in PART_SCHEMA.names if name not in _SINCE])
+    # from Python's values: Arrow casts no struct to one with more fields
+    return pa.Table.from_pylist(older.to_pylist(), schema=PART_SCHEMA)
+
+
+def failed_members(part: pa.Table) -> dict[int, int]:
+    """The members of a part that failed, with their attempts so far."""
+    failed = part.filter(pc.equal(part["status"], Status.FAILED.value))
+    return dict(zip(failed["member"].to_pylist(), failed["attempts"].to_pylist(), strict=True))
+
+
+def failed_rows(rows: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
+    """The failed members among the rows of a part or a manifest: FAILED_COLUMNS of each."""
+    return _rows_of(rows, Status.FAILED)
+
+
+def _rows_of(rows: pa.Table | pa.RecordBatch, status: Status) -> list[dict[str, Any]]:
+    some = rows.filter(pc.equal(rows["status"], status.value))
+    found: list[dict[str, Any]] = some.select(list(FAILED_COLUMNS)).to_pylist()
+    return found
+
+
+def failed_cells(row: Mapping[str, Any]) -> list[str]:
+    """A failed member as `failed.csv` has it, in the order of FAILED_COLUMNS."""
+    return [cell(row[name]) for name in FAILED_COLUMNS]
+
+
+def replace_rows(part: pa.Table, rows: Iterable[MemberRow], claim: str = "") -> bytes:
+    """A part with some of its rows replaced by newer ones of the same members, as a file."""
+    newer = {row.member: _as_dict(row) for row in rows}
+    merged = [newer.get(row["member"], row) for row in part.to_pylist()]
+    return _encode(merged, claim)
+
+
+def assemble(
+    parts: Iterable[tuple[str, pa.Table]],
+    members: int,
+    manifest: Any,
+    faces: Any,
+    failed: IO[str],
+    skipped: IO[str],
+) -> Counts:
+    """Stream the parts, in chunk order, into the four files of a finished batch.
+
+    Args:
+        parts: name and rows of each part.
+        members: how many members the plan had.
+        manifest, faces: paths or binary files to write Parquet to.
+        failed, skipped: text files to write CSV to.
+
+    Raises:
+        AccountingError: a member is missing, doubled or out of place.
+    """
+    totals = Counts()
+    sheet, others = csv.writer(failed), csv.writer(skipped)
+    sheet.writerow(FAILED_COLUMNS)
+    others.writerow(FAILED_COLUMNS)
+    with _Table(manifest, MANIFEST_SCHEMA) as rows, _Table(faces, FACES_SCHEMA) as face_rows:
+        for name, part in parts:
+            found = part["member"].to_pylist()
+            if found != list(range(totals.members, totals.members + part.num_rows)):
+                raise AccountingError(
+                    f"{name} holds members {found[:1]} to {found[-1:]}, where member "
+                    f"{totals.members} was due. Delete it and resume."
+                )
+            room = max(0, _MOST_SKIPPED - totals.skipped)
+            others.writerows(map(failed_cells, _rows_of(part, Status.SKIPPED)[:room]))
+            totals.add_part(part)
+            rows.write(part.select(MANIFEST_SCHEMA.names))
+            face_rows.write(_faces_of(part))
+            sheet.writerows(map(failed_cells, failed_rows(part)))
+    if totals.skipped > _MOST_SKIPPED:
+        more = f"{totals.skipped - _MOST_SKIPPED} more are in manifest.parquet alone"
+        others.writerow(["", "", "", more])
+    if totals.members != members:
+        raise AccountingError(
+            f"The plan has {members} members, the parts account for {totals.members}. Run it again."
+        )
+    return totals
+
+
+def count(manifest: IO[bytes]) -> Counts:
+    """Counts of a finished manifest, read a row group at a time."""
+    totals = Counts()
+    for rows in pq.ParquetFile(manifest).iter_batches(columns=list(_COUNTED)):
+        totals.add_part(rows)
+    return totals
+
+
+def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """The `failed_rows` of a finished manifest, read a row group at a time."""
+    columns = ["status", *FAILED_COLUMNS]
+    for rows in pq.ParquetFile(manifest).iter_batches(columns=columns):
+        yield from failed_rows(rows)
+
+
+class _Table:
+    """A Parquet file that is written in large row groups from small tables."""
+
+    def __init__(self, sink: Any, schema: pa.Schema) -> None:
+        self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
+        self._schema = schema
+        self._waiting: list[pa.Table] = []
+        self._rows = self._bytes = 0
+
+    def __enter__(self) -> _Table:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def write(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        self._rows += table.num_rows
+        self._bytes += table.nbytes
+        if self._rows >= _ROW_GROUP or self._bytes >= _ROW_GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
+        self._waiting, self._rows, self._bytes = [], 0, 0
+
+
+def _faces_of(part: pa.Table) -> pa.Table:
+    """The face rows of a part, each beside its member's index and path."""
+    nested = part["face_rows"].combine_chunks()
+    parents = pc.list_parent_indices(nested)
+    flat = pa.Table.from_struct_array(nested.flatten())
+    owners = part.select(["member", "path"]).take(parents)
+    columns = [*owners.columns, *(flat[name] for name in flat.column_names)]
+    return pa.table(columns, names=FACES_SCHEMA.names).cast(FACES_SCHEMA)
+
+
+def _encode(rows: list[dict[str, Any]], claim: str) -> bytes:
+    sink = io.BytesIO()
+    schema = PART_SCHEMA.with_metadata({_CLAIM: claim}) if claim else PART_SCHEMA
+    table = pa.Table.from_pylist(rows, schema=schema)
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue()
+
+
+def _as_dict(row: MemberRow) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in MANIFEST_SCHEMA.names if name != "faces"}
+    # Names that were never text (surrogates from a tape's raw bytes) cannot stand in a table.
+    values["path"] = row.path.encode("utf-8", "backslashreplace").decode()
+    values["faces"] = len(row.face_rows)
+    values["face_rows"] = [
+        {name: getattr(face, name) for name in FaceRow.__slots__} for face in row.face_rows
+    ]
+    return values

@@ -1,0 +1,213 @@
+"""A batch's output as those have it who work on the batch: claimed, written to, finished.
+
+The crops of a chunk are written before its part is, and a chunk counts as done when its part is
+there, so a run that is killed anywhere leaves an output that the next run completes. The output is
+one batch's, by the id in `batch.json`; parts are named by it, and who finds another there stops.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storage.output import claim
+from storage.output.claim import Existing
+from storage.output.layout import (
+    FACES,
+    FAILED,
+    MANIFEST,
+    PLAN,
+    REPORT,
+    SKIPPED,
+    SUMMARY,
+    TABLES,
+    list_name,
+    part_name,
+    plan_name,
+)
+from storage.output.manifest import Counts, assemble
+from storage.output.parts import is_under, read_parts
+from storage.output.reading import OutputReader
+from storage.output.summary import encode_summary
+from storage.output.written import in_the_way, is_anothers, refuse_in_the_way
+
+_NONE: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An output that belongs to a batch.
+
+    Attributes:
+        record: what `batch.json` says: of the run that made it, not of one that resumes it.
+        done: numbers of the chunks that are done.
+    """
+
+    record: dict[str, Any]
+    done: set[int]
+
+
+class Output(OutputReader):
+    """One batch's folder or prefix. Thread-safe.
+
+    Every method raises OutputError where the output cannot be used, TransientError where another
+    try may help.
+    """
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self._claim: str | None = None
+        self._owner: object = None
+        self._kept: frozenset[str] = frozenset()
+
+    def claim(
+        self,
+        record: Mapping[str, Any],
+        existing: Existing,
+        defaults: Mapping[str, Any] = _NONE,
+        sources: Callable[[], Iterable[str]] = tuple,
+    ) -> Claim:
+        """Make this output the batch's, or resume it. One batch alone is granted it.
+
+        Args:
+            record: becomes `batch.json`; its `archive` and `settings` say which it is, all but
+                those of chunks; `id` is the claim's, and `run` whose it is.
+            existing: whether to complete what is there already, or to remove first what Facecrop
+                wrote there: never anything else, and nothing at all without a `batch.json`.
+            defaults: settings that the record of an older Facecrop may lack, as it had no others.
+            sources: gives the paths and URIs that the batch reads; asked before anything is
+                removed, which must not be one of them.
+
+        Raises:
+            OutputError: the output is another batch's, or holds what nobody knows whose it is.
+        """
+        there = claim.claim(self._folder, record, existing, defaults, sources)
+        self._take(there)
+        return Claim(there, self.parts())
+
+    def join(self) -> dict[str, Any]:
+        """Take part in the batch that is here; give what `batch.json` says.
+
+        Raises:
+            OutputError: no batch was begun here, or by a version that this one does not know.
+        """
+        record = self.record()
+        claim.refuse_another_version(self._folder, record)
+        self._take(record)
+        return record
+
+    @property
+    def claimed(self) -> str:
+        """The id that parts of this batch carry; "" in the first format.
+
+        Raises:
+            OutputError: the output was not claimed, and holds no batch to join.
+        """
+        if self._claim is None:
+            self.join()
+        assert self._claim is not None
+        return self._claim
+
+    def remove(self) -> list[str]:
+        """Remove what Facecrop wrote here, and nothing else; the folder too, if it is empty then.
+
+        Returns:
+            What others have put into the batch's folders, some of it at least.
+
+        Raises:
+            OutputError: there is no batch of Facecrop's; nothing was removed.
+        """
+        return claim.remove(self._folder)
+
+    def put_plan(self, shard: int, data: bytes) -> None:
+        """Write the chunks of a shard, for whoever works on it."""
+        self._put({plan_name(shard, self.claimed): data})
+
+    def plan(self, shard: int) -> bytes:
+        """Read the chunks of a shard."""
+        with self._folder.errors("read"):
+            return bytes(self._fs.cat_file(self._path(plan_name(shard, self.claimed))))
+
+    def put_crops(self, chunk: int, crops: Mapping[str, bytes]) -> None:
+        """Write a chunk's crops, by path below the output; each is there whole or not at all.
+
+        Their names are written down before: a run may be killed before the part names them, and
+        what is not known to be Facecrop's is never removed.
+        """
+        if not crops:
+            return
+        if foreign := sorted(self._kept & crops.keys()):
+            raise in_the_way(self._folder, foreign[0])
+        if self.claimed:
+            self._put({list_name(chunk, self.claimed): json.dumps(sorted(crops)).encode()})
+        self._put(crops)
+
+    def put_part(self, chunk: int, data: bytes) -> None:
+        """Commit a chunk. All its crops must be written before.
+
+        Raises:
+            OutputError: the output has become another batch's.
+        """
+        self._put({part_name(chunk, self.claimed): data})
+
+    def put_report(self, page: bytes) -> None:
+        """Write `report.html`."""
+        with self._folder.errors("read"):
+            refuse_in_the_way(self._folder, (REPORT,))
+        self._put({REPORT: page})
+
+    def finish(self, members: int, chunks: int, notes: Sequence[str] = ()) -> Counts:
+        """Write the tables of a batch all of whose chunks are done.
+
+        Args:
+            members: how many the plan had, in how many `chunks`.
+            notes: what a person should know of the archive, a line each.
+
+        Raises:
+            AccountingError: the parts do not hold every member exactly once.
+        """
+        with self._folder.errors("finish"), self._folder.room(self.claimed) as folder:
+            refuse_in_the_way(self._folder, (FACES, FAILED, SKIPPED, MANIFEST))
+            # a byte-order mark, or spreadsheets take UTF-8 for something older
+            with (
+                (folder / FAILED).open("w", encoding="utf-8-sig", newline="") as failed,
+                (folder / SKIPPED).open("w", encoding="utf-8-sig", newline="") as skipped,
+            ):
+                totals = assemble(
+                    read_parts(self._folder, self.claimed, range(chunks)),
+                    members,
+                    folder / MANIFEST,
+                    folder / FACES,
+                    failed,
+                    skipped,
+                )
+            size = (folder / MANIFEST).stat().st_size
+            (folder / SUMMARY).write_bytes(encode_summary(totals, size, notes))
+            made = {name: folder / name for name in TABLES}
+            if is_anothers(self._folder, SUMMARY):
+                del made[SUMMARY]  # somebody else's; who asks for counts has the manifest
+            self._put(made)
+            plan = (str(file["name"]).rpartition("/")[2] for file in self._folder.list(PLAN))
+            mine = [f"{PLAN}/{name}" for name in plan if is_under(self.claimed, name)]
+            self._folder.remove(mine)
+        self._folder.tidy()
+        return totals
+
+    def _take(self, record: Mapping[str, Any]) -> None:
+        self._claim = claim.claim_of(record)
+        self._owner = record.get("id")
+        self._kept = frozenset(record.get("beside", ()))
+
+    def _claim_there(self) -> str:
+        return super()._claim_there() if self._claim is None else self._claim
+
+    def _check(self) -> None:
+        """Raise OutputError unless the output is still the batch's."""
+        claim.check_owner(self._folder, self._owner)
+
+    def _put(self, files: Mapping[str, bytes | Path]) -> None:
+        with self._folder.errors("write"):
+            self._folder.put(files, claim.writer_of(self.claimed), self._check)

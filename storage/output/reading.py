@@ -1,0 +1,219 @@
+"""What a batch's output holds, read back: its record, parts, counts, tables and crops."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import tarfile
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import OutputError, TransientError
+from storage.output.claim import claim_there, read_record
+from storage.output.folder import Folder
+from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
+from storage.output.manifest import Counts, count, failed_members, failed_rows, failures
+from storage.output.parts import list_parts, read_parts
+from storage.output.sample import Sample, read_sample
+from storage.output.summary import decode_notes, decode_summary
+
+_CROPS_AT_ONCE = 64
+_PIECE = 1 << 20  # bytes
+
+
+class OutputReader:
+    """One batch's folder or prefix, to be read. Thread-safe.
+
+    Every method raises OutputError where the output cannot be used, TransientError where another
+    try may help.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._folder = Folder(uri)
+        self._fs = self._folder.fs
+        self._path = self._folder.path
+        self.uri = self._folder.uri
+
+    def lies_in(self, folder: str) -> bool:
+        """Whether this output is the folder or prefix, or below it, however both are spelled."""
+        return self._folder.lies_in(folder)
+
+    def record(self) -> dict[str, Any]:
+        """What `batch.json` says.
+
+        Raises:
+            OutputError: no batch was begun here.
+        """
+        return read_record(self._folder)
+
+    def _claim_there(self) -> str:
+        """The id that parts carry, by `batch.json`; "" where none says so."""
+        return claim_there(self._folder)
+
+    def parts(self) -> set[int]:
+        """Numbers of the chunks that are done."""
+        return set(list_parts(self._folder, self._claim_there()))
+
+    def part_times(self) -> dict[int, float]:
+        """When each chunk that is done was committed, in seconds since the epoch, by its number.
+
+        Empty where the file system does not tell.
+        """
+        times = list_parts(self._folder, self._claim_there())
+        return {number: time for number, time in times.items() if time is not None}
+
+    def part_sizes(self, chunks: Iterable[int]) -> list[int]:
+        """How many members each of these chunks has, all of which are done."""
+        with self._folder.errors("read"):
+            return [part.num_rows for part in self._read_parts(chunks)]
+
+    def part(self, chunk: int) -> pa.Table:
+        """The rows of a chunk that is done."""
+        with self._folder.errors("read"):
+            [part] = self._read_parts([chunk])
+            return part
+
+    def counts(self, chunks: Iterable[int]) -> Counts:
+        """Counts of chunks that are done, from their parts."""
+        totals = Counts()
+        with self._folder.errors("read"):
+            for part in self._read_parts(chunks):
+                totals.add_part(part)
+        return totals
+
+    def totals(self) -> Counts:
+        """Counts of a finished batch; from its manifest, where an older Facecrop finished it."""
+        size = self.size(MANIFEST)
+        if size is not None:
+            with self._folder.errors("read"):
+                data = self._folder.read(SUMMARY)
+            if data is not None and (totals := decode_summary(data, size)) is not None:
+                return totals
+        with self._table(MANIFEST) as file:
+            return count(file)
+
+    def notes(self) -> list[str]:
+        """What a person should know of the archive, a line each; nothing before it is finished."""
+        with self._folder.errors("read"):
+            data = self._folder.read(SUMMARY)
+        return [] if data is None else decode_notes(data)
+
+    def sample(self, members: int, faces: int, failures: int) -> Sample:
+        """What a report needs of a finished batch, with at most so many rows of each kind."""
+        with self._table(MANIFEST) as manifest, self._table(FACES) as face_rows:
+            return read_sample(manifest, face_rows, members, faces, failures)
+
+    def failed_chunks(self) -> dict[int, int]:
+        """The chunks of a finished batch in which members failed: how many did, by its number.
+
+        Raises:
+            OutputError: the batch is not finished.
+        """
+        if not self._is_finished():
+            raise OutputError(f"{self.uri} holds no finished batch. Run the batch to its end.")
+        done = sorted(self.parts())
+        with self._folder.errors("read"):
+            parts = zip(done, self._read_parts(done), strict=True)
+            failed = {number: len(failed_members(part)) for number, part in parts}
+        return {number: count for number, count in failed.items() if count}
+
+    def failed_rows(self) -> Iterator[dict[str, Any]]:
+        """The members that failed, in their order: member, path, error and message of each.
+
+        While the batch is not finished, those of the parts that are there so far.
+        """
+        if self._is_finished():
+            with self._table(MANIFEST) as file:
+                yield from failures(file)
+            return
+        done = sorted(self.parts())
+        with self._folder.errors("read"):
+            for part in self._read_parts(done):
+                yield from failed_rows(part)
+
+    def failures(self, most: int) -> list[dict[str, str]]:
+        """The first rows of a finished batch's `failed.csv`."""
+        with self._folder.errors("read"), self._fs.open(self._path(FAILED), "rb") as file:
+            rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
+            return list(itertools.islice(rows, most))
+
+    def size(self, name: str) -> int | None:
+        """Bytes of a file of the output, such as MANIFEST; None while there is none."""
+        with self._folder.errors("read"):
+            try:
+                return int(self._fs.info(self._path(name))["size"])
+            except FileNotFoundError:
+                return None
+
+    def pieces(self, name: str) -> Generator[bytes]:
+        """The content of a file of the output, some of it at a time."""
+        with self._folder.errors("read"), self._fs.open(self._path(name), "rb") as file:
+            while piece := file.read(_PIECE):
+                yield piece
+
+    def crops(self) -> Iterator[tuple[str, bytes]]:
+        """Every crop of a finished batch, by the path that `faces.parquet` has, in its order.
+
+        Raises:
+            OutputError: the batch is not finished, or a crop of it is gone.
+        """
+        with self._table(FACES) as file:
+            batches = pq.ParquetFile(file).iter_batches(columns=["crop"])
+            yield from self.read_crops(
+                name for rows in batches for name in rows["crop"].to_pylist()
+            )
+
+    def read_crops(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Some crops of a batch, by their paths in `faces.parquet`, which are in its order.
+
+        Raises:
+            OutputError: a crop is gone.
+        """
+        packed = self.record()["settings"]["output"]["layout"] == "shards"
+        with self._folder.errors("read"):
+            yield from self._unpack(names) if packed else self._read_crops(iter(names))
+
+    def _read_crops(self, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
+        while some := list(itertools.islice(names, _CROPS_AT_ONCE)):
+            found = self._folder.objects.get([self._path(name) for name in some])
+            for name, data in zip(some, found, strict=True):
+                if isinstance(data, Exception):
+                    raise data
+                yield name, data
+
+    def _unpack(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        for tar, members in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
+            data = self._fs.cat_file(self._path(tar))
+            with tarfile.open(fileobj=io.BytesIO(data)) as crops:
+                for name in members:
+                    crop = crops.extractfile(name.rpartition("/")[2])
+                    assert crop is not None  # `pack` makes nothing but files
+                    yield name, crop.read()
+
+    def _is_finished(self) -> bool:
+        with self._folder.errors("read"):
+            return bool(self._fs.exists(self._path(MANIFEST)))
+
+    def _read_parts(self, chunks: Iterable[int]) -> Iterator[pa.Table]:
+        return (part for _, part in read_parts(self._folder, self._claim_there(), chunks))
+
+    @contextmanager
+    def _table(self, name: str) -> Iterator[Any]:
+        """One of the finished tables, open.
+
+        Raises:
+            TransientError: an object store's answer was no piece of such a file.
+        """
+        with self._folder.errors("read"), self._fs.open(self._path(name), "rb") as file:
+            try:
+                yield file
+            except (pa.ArrowException, OSError) as error:
+                of_storage = isinstance(error, OSError) and (error.errno or error.__cause__)
+                if of_storage or self._folder.is_local:
+                    raise
+                raise TransientError(f"cannot read {self.uri}/{name}: {error}") from error

@@ -1,0 +1,157 @@
+"""What a report needs of a finished batch: counts over all of it, and some of its rows.
+
+Both tables are read once, a thousand rows at a time: a row may hold a very long name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.output.manifest import FAILED_COLUMNS, Status, failed_rows
+
+MOST_FACES = 10
+"""Images with this many faces or more are counted together."""
+
+FACE_SIZES = (0, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Where each bin of face sizes begins, in pixels; the last has no end."""
+
+_MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces", "warnings")
+_FACE_COLUMNS = ("member", "x", "y", "w", "h", "score", "crop")
+_ROWS_AT_ONCE = 1024
+_BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
+_IMAGES = pa.array([Status.CROPPED.value, Status.NO_FACE.value])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Some rows of a batch, and counts over all of them.
+
+    Attributes:
+        members: evenly spread over the batch; all of them where there are few.
+        faces: evenly spread over those of `members`; all of them where there are few.
+        member_faces: how many faces `members` have.
+        failures: the first members that failed, with what `failed.csv` says of them.
+        faces_per_image: how many images have 0, 1, … faces, and MOST_FACES or more.
+        face_sizes: how many faces have a box whose longer side lies in each bin of FACE_SIZES.
+    """
+
+    members: list[dict[str, Any]]
+    faces: list[dict[str, Any]]
+    member_faces: int
+    failures: list[dict[str, Any]]
+    faces_per_image: list[int]
+    face_sizes: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """How many members were done when.
+
+    Attributes:
+        seconds: that each of `members` spans, the first from the batch's beginning on.
+        members: done in each span, one after the other; none where that is not known.
+    """
+
+    seconds: float
+    members: list[int]
+
+
+def read_sample(
+    manifest: IO[bytes],
+    faces: IO[bytes],
+    most_members: int,
+    most_faces: int,
+    most_failures: int,
+) -> Sample:
+    """Read the two tables of a finished batch.
+
+    Args:
+        manifest, faces: `manifest.parquet` and `faces.parquet`.
+        most_members, most_faces, most_failures: bounds on the rows that are kept.
+    """
+    members: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    faces_per_image = np.zeros(MOST_FACES + 1, np.int64)
+    table = pq.ParquetFile(manifest, buffer_size=_BUFFER)
+    wanted = _spread(most_members, table.metadata.num_rows)
+    there = set(table.schema_arrow.names)  # an older Facecrop has written no warnings
+    member_columns = tuple(name for name in _MEMBER_COLUMNS if name in there)
+    columns = list(dict.fromkeys((*member_columns, *FAILED_COLUMNS)))
+    read = 0
+    for rows in table.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+        members += _rows(rows, member_columns, _within(wanted, read, rows.num_rows))
+        read += rows.num_rows
+        if len(failures) < most_failures:
+            failures += failed_rows(rows)[: most_failures - len(failures)]
+        images = rows.filter(pc.is_in(rows["status"], value_set=_IMAGES))
+        counts = np.minimum(images["faces"].to_numpy(), MOST_FACES)
+        faces_per_image += np.bincount(counts, minlength=MOST_FACES + 1)
+
+    member_faces = sum(row["faces"] for row in members)
+    wanted_faces = _spread(most_faces, member_faces)
+    indices = np.array([row["member"] for row in members], np.int64)
+    found: list[dict[str, Any]] = []
+    face_sizes = np.zeros(len(FACE_SIZES), np.int64)
+    read = 0
+    table = pq.ParquetFile(faces, buffer_size=_BUFFER)
+    for rows in table.iter_batches(_ROWS_AT_ONCE, columns=_FACE_COLUMNS, use_threads=False):
+        sizes = np.maximum(rows["w"].to_numpy(), rows["h"].to_numpy())
+        bins = np.searchsorted(FACE_SIZES, sizes, side="right") - 1
+        face_sizes += np.bincount(bins, minlength=len(FACE_SIZES))
+        (theirs,) = np.nonzero(np.isin(rows["member"].to_numpy(), indices))
+        found += _rows(rows, _FACE_COLUMNS, theirs[_within(wanted_faces, read, len(theirs))])
+        read += len(theirs)
+    return Sample(
+        members, found, member_faces, failures, faces_per_image.tolist(), face_sizes.tolist()
+    )
+
+
+def throughput(
+    began: float, times: Mapping[int, float], rows: Mapping[int, int], most: int
+) -> Throughput:
+    """Count members over time.
+
+    Args:
+        began: when the batch was begun, in seconds since the epoch.
+        times: when each chunk was committed, likewise, by its number.
+        rows: members of some of these chunks; the others are taken to be like their neighbours.
+        most: most spans of time; none is shorter than a second.
+    """
+    if not times:
+        return Throughput(0.0, [])
+    chunks = np.array(sorted(times), np.int64)
+    when = np.array([times[chunk] for chunk in chunks])
+    known = sorted(rows)
+    members = np.interp(chunks, known, [rows[chunk] for chunk in known])
+    began = min(began, float(when.min()))
+    length = max(1.0, float(when.max()) - began)
+    spans = min(most, math.ceil(length))
+    done, _ = np.histogram(when, spans, (began, began + length), weights=members)
+    return Throughput(length / spans, np.rint(done).astype(int).tolist())
+
+
+def _spread(most: int, total: int) -> npt.NDArray[np.int64]:
+    """At most so many of the numbers below `total`, evenly spread."""
+    return np.arange(min(most, total), dtype=np.int64) * total // max(1, min(most, total))
+
+
+def _within(numbers: npt.NDArray[np.int64], first: int, count: int) -> npt.NDArray[np.int64]:
+    """Those of sorted numbers that are among `count` from `first` on, counted from there."""
+    begin, end = np.searchsorted(numbers, (first, first + count))
+    return numbers[begin:end] - first
+
+
+def _rows(
+    batch: pa.RecordBatch, columns: tuple[str, ...], numbers: npt.NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = batch.select(list(columns)).take(pa.array(numbers)).to_pylist()
+    return found

@@ -1,0 +1,171 @@
+"""What of an output Facecrop wrote itself, by its tables, its parts and its lists of crops.
+
+Only that may be removed. A person may have put files beside it, and into its folders.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import OutputError, StorageError
+from storage.output.folder import Folder
+from storage.output.layout import (
+    CROPS,
+    FACES,
+    FAILED,
+    MANIFEST,
+    PARTS,
+    PLAN,
+    REPORT,
+    SKIPPED,
+    SUMMARY,
+)
+from storage.output.manifest import FACES_SCHEMA, FAILED_COLUMNS, MANIFEST_SCHEMA, decode_part
+from storage.output.summary import SUMMARY_FORMAT
+
+_AT_ONCE = 1000
+_ALONE = (MANIFEST, FACES, SUMMARY, REPORT, SKIPPED, FAILED)  # the manifest is removed last
+_IN_PARTS = re.compile(r"\d{8}(-[0-9a-f]{8})?\.parquet")
+_IN_PLAN = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet|\d{8}-[0-9a-f]{8}\.json")
+_PARQUET = b"PAR1"  # begins and ends a file of the format
+_FAILED_BEGINS = ",".join(FAILED_COLUMNS).encode()
+
+
+def remove_written(
+    folder: Folder, keep: str = "", check: Callable[[], None] = lambda: None
+) -> None:
+    """Remove what batches wrote to an output, but for `batch.json`; their parts go last.
+
+    May be called again where it was interrupted.
+
+    Args:
+        folder: of the output, whose `batch.json` is Facecrop's.
+        keep: id of a claim whose parts stay.
+        check: raises where removing has to stop; called before each thousand files or so.
+    """
+    parts = [name for name in _named(folder, PARTS, _IN_PARTS) if not _of(name, keep)]
+    plan = [name for name in _named(folder, PLAN, _IN_PLAN) if not _of(name, keep)]
+    known = (_crops_in_faces(folder), _crops_in_parts(folder, parts), _crops_in_lists(folder, plan))
+    crops = itertools.chain.from_iterable(known)
+    while some := list(itertools.islice(crops, _AT_ONCE)):
+        check()
+        folder.remove(dict.fromkeys(some))
+    check()
+    folder.remove(
+        [name for name in reversed(_ALONE) if folder.exists(name) and not is_anothers(folder, name)]
+    )
+    folder.remove(plan)
+    folder.remove(parts)
+
+
+def refuse_in_the_way(folder: Folder, names: Iterable[str]) -> None:
+    """Raise OutputError where one of these tables or the report is there and is another's."""
+    for name in names:
+        if is_anothers(folder, name):
+            raise in_the_way(folder, name)
+
+
+def in_the_way(folder: Folder, name: str) -> OutputError:
+    """The error where another's file is in the place of one of Facecrop's."""
+    return OutputError(
+        f"{folder.uri}/{name} is in the way, and Facecrop did not write it. Move it elsewhere."
+    )
+
+
+def left_over(folder: Folder, most: int) -> list[str]:
+    """What is still there under names that a batch writes to, `most` files at most."""
+    files = (one for name in (CROPS, PARTS, PLAN) for one in folder.files(name))
+    alone = (name for name in _ALONE if folder.exists(name))
+    return list(itertools.islice(itertools.chain(alone, files), most))
+
+
+def _named(folder: Folder, name: str, pattern: re.Pattern[str]) -> list[str]:
+    names = (str(file["name"]).rpartition("/")[2] for file in folder.list(name))
+    return [f"{name}/{one}" for one in names if pattern.fullmatch(one)]
+
+
+def _of(name: str, claim: str) -> bool:
+    return bool(claim) and f"-{claim[:8]}." in name
+
+
+def _crops_in_faces(folder: Folder) -> Iterator[str]:
+    if folder.exists(FACES) and _is_table(folder, FACES, FACES_SCHEMA):
+        with folder.fs.open(folder.path(FACES), "rb") as file:
+            for rows in pq.ParquetFile(file).iter_batches(columns=["crop"]):
+                yield from _files_of(rows["crop"].to_pylist())
+
+
+def _crops_in_parts(folder: Folder, parts: Iterable[str]) -> Iterator[str]:
+    for name in parts:
+        try:
+            rows = decode_part(name, folder.read(name) or b"")
+        except StorageError:
+            continue  # damaged: what it named stays
+        for faces in rows["face_rows"].to_pylist():
+            yield from _files_of(face["crop"] for face in faces or ())
+
+
+def _crops_in_lists(folder: Folder, plan: Iterable[str]) -> Iterator[str]:
+    for name in plan:
+        if name.endswith(".json"):
+            try:
+                listed = json.loads(folder.read(name) or b"[]")
+            except ValueError:
+                continue
+            yield from _files_of(listed if isinstance(listed, list) else [])
+
+
+def _files_of(crops: Iterable[Any]) -> Iterator[str]:
+    """The files that crops are in: themselves, or the TAR that they were packed into."""
+    for crop in crops:
+        steps = str(crop).split("/")
+        if steps[0] != CROPS or len(steps) < 2 or {"", ".", ".."} & set(steps):
+            continue  # no name that Facecrop gives
+        packed = len(steps) == 3 and re.fullmatch(r"\d{8}\.tar", steps[1])
+        yield "/".join(steps[:2] if packed else steps)
+
+
+def is_anothers(folder: Folder, name: str) -> bool:
+    """Whether a table, the summary or the report is there and Facecrop did not write it."""
+    if not folder.exists(name):
+        return False
+    schema = {FACES: FACES_SCHEMA, MANIFEST: MANIFEST_SCHEMA}.get(name)
+    if schema is None:
+        return not _is_text(folder, name)
+    return not (_is_table(folder, name, schema) or _is_cut_short(folder, name))
+
+
+def _is_cut_short(folder: Folder, name: str) -> bool:
+    """A table that a power cut left empty, or without the end that makes it one: nobody's work."""
+    with folder.fs.open(folder.path(name), "rb") as file:
+        begins = file.read(len(_PARQUET))
+        size = file.seek(0, 2)
+        file.seek(max(0, size - len(_PARQUET)))
+        whole = size > 2 * len(_PARQUET) and file.read() == _PARQUET
+    return _PARQUET.startswith(begins) and not whole
+
+
+def _is_table(folder: Folder, name: str, schema: pa.Schema) -> bool:
+    try:
+        with folder.fs.open(folder.path(name), "rb") as file:
+            names = set(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError):
+        return False
+    return {"member", "path"} <= names <= set(schema.names)
+
+
+def _is_text(folder: Folder, name: str) -> bool:
+    with folder.fs.open(folder.path(name), "rb") as file:
+        head: bytes = file.read(4096)
+    if not head:
+        return True
+    if name in (FAILED, SKIPPED):
+        return head.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").startswith(_FAILED_BEGINS)
+    return (SUMMARY_FORMAT.encode() if name == SUMMARY else b"Facecrop") in head

@@ -1,0 +1,1 @@
+"""What happens to a run: crashes, suspension, priority, limits, a server that is gone."""
