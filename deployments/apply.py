@@ -24,8 +24,9 @@ from deployments.notifications import NoSecretError, ended_batch, save_webhook
 from deployments.pools import PREFIX, apply_pool, worker_types
 from deployments.secrets import save_keys
 
-# it holds prefect.yaml: in a checkout a link to the one at the root, in a wheel the file itself
-_FOLDER = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parent
+# prefect.yaml lies at the root of a checkout, and in this folder where a wheel has put it
+_FOLDER = _HERE if (_HERE / "prefect.yaml").is_file() else _HERE.parent
 _FLOWS = ("crop-archive", "crop-shard", "retry-failed", "watch-inbox", "notify")
 
 
