@@ -253,8 +253,12 @@ def test_a_batch_that_was_really_run_has_a_page(layout: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_million_images_give_a_sampled_page_below_5_mb_in_little_memory(tmp_path: Path) -> None:
+def test_a_million_images_give_a_sampled_page_below_5_mb_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_million(tmp_path)
+    # what is freed goes back at once, or the peak is a matter of time: Arrow's allocator keeps it
+    monkeypatch.setenv("MIMALLOC_PURGE_DELAY", "0")
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         used = process.submit(report_on, str(tmp_path)).result()
     page = Page(str(tmp_path))
@@ -267,7 +271,7 @@ def test_a_million_images_give_a_sampled_page_below_5_mb_in_little_memory(tmp_pa
     assert data["facesPerImage"][1] == data["faces"] == 333_334
     assert sum(data["throughput"]["members"]) == pytest.approx(MILLION, abs=60)
     assert page.bytes < PAGE_BYTES
-    assert used < 100 * MIB
+    assert used < 80 * MIB
 
 
 def write_million(folder: Path) -> None:
@@ -335,6 +339,8 @@ def as_table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
 
 def report_on(folder: str) -> int:
     """Write the report; give the memory that it took at its peak, in bytes."""
+    import detection.contact_sheet  # noqa: F401 its libraries, which lie in memory once
+
     output = Output(folder)
     totals = output.totals()  # what a flow has done before, too
     Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak is what is used now
