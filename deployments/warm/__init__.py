@@ -1,0 +1,1 @@
+"""Runs that are forked from a process that has imported Prefect and the flows."""

@@ -1,0 +1,25 @@
+"""`python -P -m detection.sandbox.forkserver FD`: forks processes that images are worked on in."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import sys
+
+import cv2
+
+from detection.forking.server import ForkServer
+from detection.sandbox import child
+
+
+def main() -> None:
+    """Fork whenever a run asks. No image comes into this process, so none can change it."""
+    server = ForkServer(socket.socket(fileno=int(sys.argv[1])))
+    cv2.setNumThreads(1)
+    gc.collect()
+    gc.freeze()
+    server.serve(child.main)
+
+
+if __name__ == "__main__":
+    main()
