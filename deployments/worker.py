@@ -1,8 +1,10 @@
-"""A process worker that reschedules its runs when it is stopped.
+"""A process worker that forks its runs, and reschedules them when it is stopped.
 
 Prefect's own, told to stop, kills the processes of its runs and leaves these `Running`: a batch
 would wait until the silence is noticed. This one schedules them again, so that the next worker
 takes them within seconds; what was in flight is done again, which chunks allow anywhere.
+
+Where the system can, its runs are forked from a process that has imported all they need.
 
 `prefect worker start --pool facecrop-process` finds it by the pool's type, through the entry point
 `prefect.collections`.
@@ -11,8 +13,10 @@ takes them within seconds; what was in flight is done again, which chunks allow 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -30,12 +34,23 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
-from prefect.settings import PREFECT_WORKER_ENABLE_CANCELLATION, temporary_settings
+from prefect.settings import (
+    PREFECT_WORKER_ENABLE_CANCELLATION,
+    get_current_settings,
+    temporary_settings,
+)
 from prefect.states import AwaitingRetry, Cancelled
 from prefect.utilities.processutils import command_to_string
-from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
+from prefect.workers.process import (
+    ProcessJobConfiguration,
+    ProcessVariables,
+    ProcessWorker,
+    ProcessWorkerResult,
+)
+from pydantic import Field, PrivateAttr
 
 from deployments.automations import START
+from deployments.warm.runs import COLD, WarmRuns, warm_runs
 
 _RESCHEDULE_SECONDS = 20  # of a container's grace time, should the server not answer at once
 _UNSTARTED = START + timedelta(minutes=1)  # the automation is first
@@ -47,11 +62,27 @@ class FacecropJob(ProcessJobConfiguration):
     That one looks for the flow's code, which is installed here, and takes seconds to start.
     """
 
+    warm: bool = True
+    _plain: bool = PrivateAttr(default=False)
+
     def prepare_for_flow_run(self, *given: Any, **named: Any) -> None:
         """Complete the configuration for a run."""
         if self.command is None:
-            self.command = command_to_string([sys.executable, "-P", "-m", "prefect.engine"])
+            self.command = command_to_string([*COLD])
+            self._plain = True
         super().prepare_for_flow_run(*given, **named)
+
+
+class FacecropVariables(ProcessVariables):
+    """What a pool or a deployment may say about the processes of its runs."""
+
+    warm: bool = Field(
+        default=True,
+        description=(
+            "Fork each run from a process of the worker's that has imported all it needs. A worker "
+            "has to be restarted when Facecrop has been updated. Without, each run starts anew."
+        ),
+    )
 
 
 class FacecropWorker(ProcessWorker):
@@ -59,8 +90,11 @@ class FacecropWorker(ProcessWorker):
 
     type = "facecrop-process"
     job_configuration = FacecropJob
+    job_configuration_variables = FacecropVariables  # type: ignore[assignment]  # Prefect's has no type
     _display_name = "Facecrop process"
     _description = "Runs flow runs as processes, and reschedules them when it is stopped."
+
+    _warm: WarmRuns | None = None
 
     async def __aenter__(self) -> Self:
         # Prefect's own sends itself a SIGINT, which a script's `&` has a process ignore.
@@ -69,6 +103,11 @@ class FacecropWorker(ProcessWorker):
         await super().__aenter__()
         return self
 
+    async def __aexit__(self, *exc_info: Any) -> None:
+        await super().__aexit__(*exc_info)
+        if self._warm is not None:
+            self._warm.close()
+
     async def sync_with_backend(self) -> None:
         """Sync as Prefect's worker does, and find runs that nobody works on."""
         # Without it a run that is cancelled while its process starts stays Cancelling: whoever
@@ -76,6 +115,7 @@ class FacecropWorker(ProcessWorker):
         with temporary_settings({PREFECT_WORKER_ENABLE_CANCELLATION: True}):
             await super().sync_with_backend()
         await self._reschedule_unstarted()
+        self._warm_up()
 
     async def run(
         self,
@@ -84,6 +124,11 @@ class FacecropWorker(ProcessWorker):
         task_status: anyio.abc.TaskStatus[int] | None = None,
     ) -> ProcessWorkerResult:
         """Run a flow run to its end, or until the worker is stopped."""
+        assert isinstance(configuration, FacecropJob)
+        if self._warm is not None and configuration.warm and configuration._plain:
+            environment = _of_runs(configuration.env)
+            configuration.command, besides = self._warm.command(environment)
+            configuration.env.update(besides)
         try:
             return await super().run(flow_run, configuration, task_status)
         except anyio.get_cancelled_exc_class():  # the process has been killed by now
@@ -111,6 +156,13 @@ class FacecropWorker(ProcessWorker):
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
         with suppress(Pause):
             await super()._propose_submitting_state(flow_run)
+
+    def _warm_up(self) -> None:
+        """Start the servers that runs are forked from, once the pool says how runs are started."""
+        if self._warm is None and self._work_pool is not None:
+            variables = self._work_pool.base_job_template["variables"]["properties"]
+            if variables.get("warm", {}).get("default", True):
+                self._warm = warm_runs(_of_runs(variables["env"].get("default") or {}))
 
     async def _reschedule_unstarted(self) -> None:
         """Schedules runs of this pool again that a worker took and never started.
@@ -147,6 +199,13 @@ class FacecropWorker(ProcessWorker):
             logger.warning("%s could not be rescheduled: %s", flow_run.name, error)
         else:
             logger.info("%s The run is %s.", message, after.name)
+
+
+def _of_runs(variables: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment that Prefect's worker gives a run with these variables."""
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    every = {**os.environ, **variables, **settings}
+    return {name: value for name, value in every.items() if value is not None}
 
 
 def _cancel_at_sigterm() -> None:

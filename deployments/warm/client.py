@@ -1,4 +1,4 @@
-"""`python -I -S client.py SOCKET COMMAND ...`: a run of Prefect's engine, forked instead of started.
+"""`python -I -S client.py SOCKET COMMAND ...`: a run of Prefect's engine, forked.
 
 A worker takes this process for the run: signals go on to the run, and it ends as the run ends.
 Where nothing can be forked it becomes the command, which does the same as if it were started anew.

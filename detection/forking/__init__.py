@@ -1,1 +1,1 @@
-"""Processes forked from one that has imported what they need, instead of started anew. Linux alone."""
+"""Processes forked from one that has imported what they need, instead of started."""

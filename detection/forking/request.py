@@ -27,8 +27,9 @@ STATUS = struct.Struct("<i")
 _ANSWER_SECONDS = 60  # a fork takes hundredths of one, the imports before the first one seconds
 
 # What the interpreter, its libraries or Prefect read when they are imported, and never again.
-_READ_AT_IMPORT = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "OMP_", "OPENBLAS_", "MKL_")
-_READ_AT_IMPORT += ("ORT_", "JE_", "ARROW_", "OPENCV_", "HOME", "PREFECT_")
+_PYTHONS = ("PYTHON", "HOME", "LANG", "LC_", "PREFECT_")
+_LIBRARIES = ("ARROW_", "JE_", "MKL_", "OMP_", "OPENBLAS_", "OPENCV_", "ORT_")
+_READ_AT_IMPORT = (*_PYTHONS, *_LIBRARIES, "LD_", "MALLOC_", "GLIBC_")
 _OF_ONE_RUN = "PREFECT__"
 
 

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from detection.forking.request import PROCESS, STATUS, fixed, receive_request
 
@@ -71,7 +72,7 @@ class ForkServer:
             connection.close()
             return False
         try:
-            if fixed(environment) != self._fixed or len(os.listdir("/proc/self/task")) > 1:
+            if fixed(environment) != self._fixed or not _has_one_thread():
                 connection.sendall(PROCESS.pack(0))
                 connection.close()
                 return False
@@ -149,3 +150,7 @@ class ForkServer:
         numpy = sys.modules.get("numpy")
         if numpy is not None:
             numpy.random.seed()  # Python's own generator does so by itself
+
+
+def _has_one_thread() -> bool:
+    return sum(1 for _ in Path("/proc/self/task").iterdir()) == 1

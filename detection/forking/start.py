@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import socket
@@ -12,9 +11,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
-
-from detection.sandbox.safepath import safe_path
 
 QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
@@ -25,9 +21,6 @@ QUIET = {
 
 _RESTART_SECONDS = 60.0
 _BACKLOG = 64
-_ROOT = str(Path(__file__).resolve().parents[2])
-
-_log = logging.getLogger(__name__)
 
 
 def can_fork() -> bool:
@@ -40,12 +33,13 @@ class ForkServerProcess:
 
     Args:
         module: run with the number of the socket's descriptor.
-        environment: all the variables of the server and of those that it forks.
+        environment: all the variables of the server, which those that it forks share as far as
+            `detection.forking.request.fixed` tells.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
         self._module = module
-        self._environment = {**environment, **safe_path(environment, _ROOT)}
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._folder = ""
         self._started = -_RESTART_SECONDS

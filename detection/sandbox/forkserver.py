@@ -6,16 +6,15 @@ import gc
 import socket
 import sys
 
-import cv2
-
 from detection.forking.server import ForkServer
-from detection.sandbox import child
 
 
 def main() -> None:
     """Fork whenever a run asks. No image comes into this process, so none can change it."""
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])))
-    cv2.setNumThreads(1)
+
+    from detection.sandbox import child  # changes the environment that the server keeps in mind
+
     gc.collect()
     gc.freeze()
     server.serve(child.main)

@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 from detection.errors import DetectorError, MachineError, one_line
+from detection.forking.request import Forked, NotForkedError
+from detection.forking.start import QUIET
 from detection.sandbox.pipes import OverdueError, Reader, write
 from detection.sandbox.protocol import LENGTHS
 from detection.sandbox.replies import (
@@ -49,10 +51,13 @@ _MALLOC = {
     **dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(_KEPT_FREE)),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # pages of 2 MiB where the system leaves the choice
 }
-# no threads or files of libraries besides: a child works on one image at a time
-_QUIET = {"ORT_DISABLE_TELEMETRY": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+FORK_SERVER = "FACECROP_FORK_SERVER"
+"""The variable that names the socket of a server that forks children."""
 
 _log = logging.getLogger(__name__)
+
+_Pipes = tuple[IO[bytes], IO[bytes], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +80,10 @@ class Lost:
 
 
 class Child:
-    """One child process, started.
+    """One child process: forked where there is a server for that, or else started.
 
     Args:
-        command: what it runs.
+        command: what it runs where it is started.
 
     Raises:
         MachineError: the machine has no process for it.
@@ -88,27 +93,15 @@ class Child:
         self._job: Job | None = None
         self._number = 0
         self._send_overdue = False
+        self._process: subprocess.Popen[bytes] | Forked
         try:
-            self._process = subprocess.Popen(
-                command,
-                bufsize=0,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                # not this process's: a hostile image would write on somebody's terminal
-                stderr=subprocess.PIPE,
-                env=_environment(),
-                # Ctrl-C in a terminal goes to a whole group, and is for the parent alone
-                process_group=None if sys.platform == "win32" else 0,
-            )
+            self._process, pipes = _forked() or _started(command)
         except OSError as error:
             raise MachineError(
                 one_line(f"A process for images cannot be started: {error.strerror or error}.")
             ) from error
         self.pid = self._process.pid
-        self._requests, self._replies, self._stderr = (
-            cast(IO[bytes], pipe)
-            for pipe in (self._process.stdin, self._process.stdout, self._process.stderr)
-        )
+        self._requests, self._replies, self._stderr = pipes
         self._reader = Reader(self._replies.fileno())
         if sys.platform != "win32":
             os.set_blocking(self._requests.fileno(), False)
@@ -236,10 +229,51 @@ class Child:
         return self._reader.read(text, deadline), self._reader.read(blob, deadline)
 
 
-def _environment() -> dict[str, str]:
-    """The child's: this project comes first on its path, so that both run the same code."""
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """A child's: this project comes first on its path, so that it runs its parent's code."""
     root = str(Path(__file__).resolve().parents[2])
-    return os.environ | _MALLOC | _QUIET | safe_path(os.environ, root)
+    # no threads or files of libraries besides: a child works on one image at a time
+    return {**environment, **_MALLOC, **QUIET, **safe_path(environment, root)}
+
+
+def _started(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], _Pipes]:
+    process = subprocess.Popen(
+        command,
+        bufsize=0,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # not this process's: a hostile image would write on somebody's terminal
+        stderr=subprocess.PIPE,
+        env=child_environment(os.environ),
+        # Ctrl-C in a terminal goes to a whole group, and is for the parent alone
+        process_group=None if sys.platform == "win32" else 0,
+    )
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    return process, (process.stdin, process.stdout, process.stderr)
+
+
+def _forked() -> tuple[Forked, _Pipes] | None:
+    server = os.environ.get(FORK_SERVER)
+    if not server:
+        return None
+    with contextlib.ExitStack() as theirs:
+        ends = [_pipe(theirs, ours) for ours in (1, 0, 0)]
+        try:
+            process = Forked(server, child_environment(os.environ), [end for _, end in ends])
+        except NotForkedError as why:
+            _log.debug("A process for images is started, not forked: %s", why)
+            return None
+    requests, replies, stderr = (pipe for pipe, _ in ends)
+    return process, (requests, replies, stderr)
+
+
+def _pipe(theirs: contextlib.ExitStack, ours: int) -> tuple[IO[bytes], int]:
+    """A pipe whose end 0, to read, or 1, to write, is ours; the other closes with `theirs`."""
+    ends = os.pipe()
+    theirs.callback(os.close, ends[1 - ours])
+    return os.fdopen(ends[ours], "wb" if ours else "rb", buffering=0), ends[1 - ours]
 
 
 def _how(code: int | None) -> str:
