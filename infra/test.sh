@@ -37,7 +37,7 @@ case "${1:-}" in
     exec .venv/bin/coverage report
     ;;
 esac
-# what production runs on, for tests/stack.py to start, and what people look with
+# what production runs on, for infra/servers/stack.py to start, and what people look with
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v redis-server >/dev/null || missing+=(redis-server)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from intake.cli.samples import write_sample
-from tests.services import S3, seaweedfs
+from tests.services import DATABASE, S3, seaweedfs
 
 SAMPLE_MEMBERS = 40  # in which every kind of member is, and one of each twice
 SERVICES = {"prefect", "s3"}
@@ -75,7 +75,7 @@ def prefect() -> Iterator[dict[str, str]]:
     )
 
     from infra.servers.prefect import prefect_server
-    from tests.stack import DATABASE, database
+    from infra.servers.stack import database
 
     with (
         database() as url,

@@ -15,6 +15,9 @@ from intake.cli.samples import write_sample
 
 __all__ = ["S3", "SeaweedFS", "free_ports", "seaweedfs"]  # and what is defined below
 
+DATABASE = "TESTS_DATABASE_URL"
+"""The variable that says where the tests' own Prefect server has its rows."""
+
 
 @contextmanager
 def web_server(folder: Path, handler: type[QuietHandler] | None = None) -> Iterator[str]:

@@ -29,8 +29,8 @@ from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, tempora
 
 from deployments.apply import main as apply_deployments
 from infra.servers.process import descendants
+from infra.servers.stack import Stack, prefect_stack
 from tasks.lifecycle.priority import queue_name
-from tests.stack import Stack, prefect_stack
 
 Worker = subprocess.Popen[bytes]
 StartWorker = Callable[[str], Worker]

@@ -40,6 +40,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from infra.servers.stack import Daemon, prefect_stack
 from intake.cli.samples import write_sample
 from storage.output.output import Output as Folder
 from tests.faults.kinds import MARK, Worker, World, processes, small_disk
@@ -47,7 +48,6 @@ from tests.faults.proxy import fault_proxy
 from tests.flows.batches import Result as Output
 from tests.flows.batches import result
 from tests.services import SeaweedFS
-from tests.stack import Daemon, prefect_stack
 from tests.workers import state, states, submit
 
 MEMBERS = 2_000

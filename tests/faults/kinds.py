@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 
 from infra.servers.process import descendants
+from infra.servers.stack import Daemon, Stack
 from tests.faults.proxy import FAULTS, FaultProxy
-from tests.stack import Daemon, Stack
 
 MARK = "FACECROP_FAULTS"
 """A variable in the environment of every process of a world, so that none can hide."""

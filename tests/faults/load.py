@@ -34,9 +34,9 @@ import httpx
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.servers.process import descendants, memory
+from infra.servers.stack import Stack, prefect_stack
 from intake.cli.samples import write_sample
 from tests.intake.web import UPLOAD, serving
-from tests.stack import Stack, prefect_stack
 from tests.workers import state, submit
 
 MIB = 1 << 20

@@ -28,8 +28,8 @@ from pathlib import Path
 
 import httpx
 
+from infra.servers.stack import prefect_stack
 from tests.services import free_ports
-from tests.stack import prefect_stack
 
 _SERVICES, _WATCHERS = 2, 3
 _BETWEEN_KILLS = (1.0, 4.0)  # seconds

@@ -17,7 +17,7 @@ from prefect.client.schemas.objects import FlowRun, State
 
 from pipeline.progress import Snapshot
 from tasks.reporting.counts import COUNTS_KEY, to_rows
-from tests.stack import DATABASE
+from tests.services import DATABASE
 
 
 @task

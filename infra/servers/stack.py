@@ -1,6 +1,6 @@
 """Prefect as it runs in production: API server and services apart, on PostgreSQL and Redis.
 
-Each is a process of its own that a test can kill and start again; all of them listen on free ports
+Each is a process of its own that can be killed and started again; all of them listen on free ports
 of 127.0.0.1 and are ended with the stack.
 """
 
@@ -25,10 +25,7 @@ from pathlib import Path
 import redis
 
 from infra.servers.prefect import drain, one_authority
-from tests.services import free_ports
-
-DATABASE = "TESTS_DATABASE_URL"
-"""The variable that says where the tests' own Prefect server has its rows."""
+from infra.servers.seaweedfs import free_ports
 
 _AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
 _START_SECONDS = 120
