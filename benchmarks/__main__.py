@@ -11,12 +11,13 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks import accuracy, crowds, growth, limit, small, upload
+from benchmarks import accuracy, crowds, growth, latency, limit, small, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
     "crowds": crowds,
     "growth": growth,
+    "latency": latency,
     "limit": limit,
     "small": small,
     "upload": upload,

@@ -1,7 +1,9 @@
-"""Workers of the benchmarks' own Prefect server, and the runs that they are given."""
+"""What works on the benchmarks' own Prefect server, and the runs that it is given."""
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from infra.servers.prefect import not_started
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 
 POOL = "facecrop-process"
 
+_PATH = "/api/batch/upload-zip"
+_BOUNDARY = "benchmark"
+_MIB = 1 << 20
 _START_SECONDS = 180
 _POLL_SECONDS = 2.0
 
@@ -70,7 +76,7 @@ def submit(deployment: str, parameters: Mapping[str, Any]) -> UUID:
     return run.id
 
 
-def ended(runs: Sequence[UUID]) -> list[FlowRun]:
+def ended(runs: Sequence[UUID], poll_seconds: float = _POLL_SECONDS) -> list[FlowRun]:
     """Wait until flow runs have ended, and give them.
 
     Raises:
@@ -89,7 +95,7 @@ def ended(runs: Sequence[UUID]) -> list[FlowRun]:
                     raise RuntimeError(f"{run.name} did not complete: {run.state}")
             if len(over) == len(runs):
                 return over
-            time.sleep(_POLL_SECONDS)
+            time.sleep(poll_seconds)
 
 
 def runs_of(batch: FlowRun) -> tuple[list[FlowRun], TaskRun]:
@@ -115,6 +121,57 @@ def runs_of(batch: FlowRun) -> tuple[list[FlowRun], TaskRun]:
             task_run_filter=TaskRunFilter(name=TaskRunFilterName(like_="finish")),
         )
         return client.read_flow_runs(flow_run_filter=shards), finish
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[tuple[int, str]]:
+    """Run the HTTP service, its store in a folder; give its process id and address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facecrop", "serve", "--port", "0"],
+        env={
+            **os.environ,
+            "FACECROP_HTTP_STORE": str(folder / "store"),
+            "FACECROP_HTTP_RATE": "100000",
+        },
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().decode().strip().rpartition(" ")[2]
+        if not url:
+            raise RuntimeError("the service did not start")
+        yield process.pid, url
+    finally:
+        end(process)
+
+
+def upload(url: str, archive: Path, *, as_form: bool) -> str:
+    """Upload a file and give its batch."""
+    before = after = b""
+    kind = "application/zip"
+    if as_form:
+        kind = f"multipart/form-data; boundary={_BOUNDARY}"
+        disposition = 'Content-Disposition: form-data; name="file"; filename="a.zip"'
+        before = f"--{_BOUNDARY}\r\n{disposition}\r\n\r\n".encode()
+        after = f"\r\n--{_BOUNDARY}--\r\n".encode()
+
+    def body() -> Iterator[bytes]:
+        yield before
+        with archive.open("rb") as file:
+            while piece := file.read(_MIB):
+                yield piece
+        yield after
+
+    length = len(before) + archive.stat().st_size + len(after)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=600)
+    headers = {"Content-Type": kind, "Content-Length": str(length)}
+    connection.request("POST", _PATH, body(), headers)
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    if answer.status != 201:
+        raise RuntimeError(f"{answer.status}: {data.decode()}")
+    return str(json.loads(data)["batchId"])
 
 
 def _wait_until_online(process: subprocess.Popen[bytes], name: str, log: Path) -> None:

@@ -9,15 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import http.client
-import json
 import os
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,15 +22,13 @@ from urllib.parse import urlsplit
 
 from benchmarks.report import Column, Report
 from benchmarks.rounds import turns
-from benchmarks.server import register
+from benchmarks.server import register, service, upload
 from infra.servers.prefect import prefect_server
-from infra.servers.process import cpu_seconds, end, memory
+from infra.servers.process import cpu_seconds, memory
 from intake.http.crops_zip import stream_zip
 
 MIB = 1 << 20
 _MEMBER = 4 * MIB
-_PATH = "/api/batch/upload-zip"
-_BOUNDARY = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +80,7 @@ def run(options: argparse.Namespace) -> Report:
         register()
         archive = folder / "archive.zip"
         write_archive(archive, int(options.gib * (1 << 30)))
-        with _service(folder) as (pid, url):
+        with service(folder) as (pid, url):
             upload(url, archive, as_form=False)  # what is imported by a first one is not its cost
             ways = {
                 "cp": partial(_copied, archive),
@@ -108,57 +101,6 @@ def write_archive(path: Path, size: int) -> None:
         members = max(1, size // _MEMBER)
         for piece in stream_zip((f"{number}.jpg", block) for number in range(members)):
             file.write(piece)
-
-
-@contextmanager
-def _service(folder: Path) -> Iterator[tuple[int, str]]:
-    """A service with its store in a folder: its process id and address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "facecrop", "serve", "--port", "0"],
-        env={
-            **os.environ,
-            "FACECROP_HTTP_STORE": str(folder / "store"),
-            "FACECROP_HTTP_RATE": "100000",
-        },
-        stdout=subprocess.PIPE,
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().decode().strip().rpartition(" ")[2]
-        if not url:
-            raise RuntimeError("the service did not start")
-        yield process.pid, url
-    finally:
-        end(process)
-
-
-def upload(url: str, archive: Path, *, as_form: bool) -> str:
-    """Upload a file and give its batch."""
-    before = after = b""
-    kind = "application/zip"
-    if as_form:
-        kind = f"multipart/form-data; boundary={_BOUNDARY}"
-        disposition = 'Content-Disposition: form-data; name="file"; filename="a.zip"'
-        before = f"--{_BOUNDARY}\r\n{disposition}\r\n\r\n".encode()
-        after = f"\r\n--{_BOUNDARY}--\r\n".encode()
-
-    def body() -> Iterator[bytes]:
-        yield before
-        with archive.open("rb") as file:
-            while piece := file.read(MIB):
-                yield piece
-        yield after
-
-    length = len(before) + archive.stat().st_size + len(after)
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=600)
-    headers = {"Content-Type": kind, "Content-Length": str(length)}
-    connection.request("POST", _PATH, body(), headers)
-    answer = connection.getresponse()
-    data = answer.read()
-    connection.close()
-    if answer.status != 201:
-        raise RuntimeError(f"{answer.status}: {data.decode()}")
-    return str(json.loads(data)["batchId"])
 
 
 def _copied(archive: Path) -> Transfer:

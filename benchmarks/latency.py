@@ -1,0 +1,137 @@
+"""From submitted to completed: small batches on an idle worker, warm (forked runs) or cold.
+
+PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine.
+Batches are handed in one after the other, by `facecrop submit` and by `POST upload-zip`. Seconds
+are by the server's clock from the run's creation to its end, and from the prompt to that end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+from uuid import UUID
+
+from benchmarks.photos import open_photos, pack
+from benchmarks.report import Column, Report
+from benchmarks.server import POOL, ended, process_worker, register, service, upload
+from infra.servers.stack import prefect_stack
+from pipeline.cores import cores
+
+_DEPLOYMENT = "crop-archive/process"
+_FACECROP = [sys.executable, "-P", "-m", "facecrop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """So many batches of one size, one after the other, handed in in one way.
+
+    Attributes:
+        p50, p95: seconds from created to completed.
+        prompt: seconds from the prompt to completed, the median.
+    """
+
+    worker: Annotated[str, Column("worker")]
+    way: Annotated[str, Column("handed in by")]
+    photos: Annotated[int, Column("photos", ",")]
+    p50: Annotated[float, Column("p50 s", ".2f")]
+    p95: Annotated[float, Column("p95 s", ".2f")]
+    prompt: Annotated[float, Column("from prompt, p50 s", ".2f")]
+    seconds: list[float]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--counts", type=int, nargs="+", default=[1, 5, 20, 200])
+    parser.add_argument("--batches", type=int, default=20, help="of each kind (default 20)")
+    parser.add_argument("--workers", nargs="+", default=["warm", "cold"], choices=["warm", "cold"])
+
+
+def run(options: argparse.Namespace) -> Report:
+    rows: list[Row] = []
+    with (
+        open_photos(options.photos) as photos,
+        TemporaryDirectory() as name,
+        prefect_stack() as stack,
+    ):
+        os.environ.update(stack.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
+        os.environ["PREFECT_HOME"] = name
+        register()
+        folder = Path(name)
+        archives = {count: folder / f"{count}.zip" for count in options.counts}
+        for count, archive in archives.items():
+            pack(photos, archive, count)
+        with service(folder) as (_, url):
+            for worker in options.workers:
+                with _worker(worker):
+                    rows += _measured(worker, archives, options.batches, url, folder)
+    about = f"{options.batches} batches of each kind, one after the other."
+    return Report(about, {"rows": rows}, {"cores": cores()})
+
+
+@contextmanager
+def _worker(kind: str) -> Iterator[None]:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolUpdate
+
+    with get_client(sync_client=True) as client:
+        template = client.read_work_pool(POOL).base_job_template
+        template["variables"]["properties"]["warm"]["default"] = kind == "warm"
+        client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
+    with process_worker(kind):
+        yield
+
+
+def _measured(
+    worker: str, archives: dict[int, Path], batches: int, url: str, folder: Path
+) -> Iterator[Row]:
+    ways: dict[str, Callable[[Path], UUID]] = {
+        "facecrop submit": partial(_submitted, folder),
+        "POST upload-zip": lambda archive: UUID(upload(url, archive, as_form=False)),
+    }
+    for count, archive in archives.items():
+        for way, hand_in in ways.items():
+            times = [_one(hand_in, archive) for _ in range(batches + 1)][1:]  # one warms up
+            seconds = [created for created, _ in times]
+            yield Row(
+                worker,
+                way,
+                count,
+                statistics.median(seconds),
+                _p95(seconds),
+                statistics.median(prompt for _, prompt in times),
+                seconds,
+            )
+
+
+def _one(hand_in: Callable[[Path], UUID], archive: Path) -> tuple[float, float]:
+    """Seconds from created to completed, and from now to completed."""
+    began = time.time()
+    (run,) = ended([hand_in(archive)], poll_seconds=0.25)
+    assert run.created
+    assert run.end_time
+    return (run.end_time - run.created).total_seconds(), run.end_time.timestamp() - began
+
+
+def _submitted(folder: Path, archive: Path) -> UUID:
+    output = folder / "outputs" / str(time.time_ns())
+    command = [*_FACECROP, "submit", str(archive), "--output", str(output), "--json"]
+    command += ["--deployment", _DEPLOYMENT]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"`facecrop submit` failed:\n{done.stdout}{done.stderr}")
+    return UUID(json.loads(done.stdout)["id"])
+
+
+def _p95(seconds: Sequence[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1] if len(seconds) > 1 else seconds[0]
