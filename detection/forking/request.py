@@ -141,15 +141,18 @@ def receive_request(connection: socket.socket, count: int) -> tuple[dict[str, st
 
     Raises:
         ValueError: it is no such request.
+        OSError: it does not come whole.
     """
-    head, fds, _, _ = socket.recv_fds(connection, LENGTH.size, count, socket.MSG_WAITALL)
-    if len(head) != LENGTH.size or len(fds) != count:
+    head, fds, _, _ = socket.recv_fds(connection, LENGTH.size, count)
+    try:
+        if len(head) != LENGTH.size or len(fds) != count:
+            raise ValueError("not a request")
+        with connection.makefile("rb") as whole:
+            return json.loads(whole.read(*LENGTH.unpack(head))), fds
+    except BaseException:
         for fd in fds:
             os.close(fd)
-        raise ValueError("not a request")
-    (size,) = LENGTH.unpack(head)
-    text = connection.recv(size, socket.MSG_WAITALL)
-    return json.loads(text), fds
+        raise
 
 
 def _process(connection: socket.socket) -> tuple[int, int]:
