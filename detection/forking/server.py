@@ -47,20 +47,21 @@ class ForkServer:
             signal.signal(number, signal.SIG_IGN)
         open_still = True
         while open_still or self._clients:
-            for fd, _ in self._poll.poll():
-                if fd == 0:
-                    open_still = False
-                    self._poll.unregister(0)
-                    self._poll.unregister(self._listener)
-                    self._listener.close()
-                elif open_still and fd == self._listener.fileno():
-                    if self._accept():
-                        work()
-                        return
-                elif fd in self._clients:
-                    self._reap(fd)
-                else:
-                    self._kill(fd)
+            # one at a time: what is done about it may close others, whose numbers are given again
+            fd = self._poll.poll()[0][0]
+            if fd == 0:
+                open_still = False
+                self._poll.unregister(0)
+                self._poll.unregister(self._listener)
+                self._listener.close()
+            elif open_still and fd == self._listener.fileno():
+                if self._accept():
+                    work()
+                    return
+            elif fd in self._clients:
+                self._reap(fd)
+            else:
+                self._kill(fd)
 
     def _accept(self) -> bool:
         """Fork for one client; whether this is the new process."""
