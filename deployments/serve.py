@@ -21,7 +21,8 @@ def main() -> int:
     from contextlib import suppress
 
     from prefect.client.orchestration import get_client
-    from prefect.deployments.runner import EntrypointType, RunnerDeployment
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.types.entrypoint import EntrypointType
 
     from deployments.pools import PREFIX, apply_pool
     from deployments.worker import FacecropWorker
