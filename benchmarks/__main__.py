@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks import accuracy, crowds, growth, latency, limit, small, upload
+from benchmarks import accuracy, crowds, growth, latency, limit, many, small, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
@@ -19,6 +19,7 @@ _BENCHMARKS = {
     "growth": growth,
     "latency": latency,
     "limit": limit,
+    "many": many,
     "small": small,
     "upload": upload,
 }

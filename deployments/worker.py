@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
+from uuid import UUID
 
 import anyio
 import anyio.abc
@@ -96,6 +97,10 @@ class FacecropWorker(ProcessWorker):
 
     _warm: WarmRuns | None = None
 
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._one_poll = asyncio.Lock()
+
     async def __aenter__(self) -> Self:
         # Prefect's own sends itself a SIGINT, which a script's `&` has a process ignore.
         if sys.platform != "win32":
@@ -144,6 +149,21 @@ class FacecropWorker(ProcessWorker):
         held = self._limiter.statistics().borrowers if self._limiter else ()
         free = [entry for entry in flow_run_response if entry.flow_run.id not in held]
         return await super()._submit_scheduled_flow_runs(free)
+
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """Poll once. Never twice at a time, or both would be given the same runs."""
+        async with self._one_poll:
+            return await super().get_and_submit_flow_runs()
+
+    def _release_limit_slot(self, flow_run_id: UUID) -> None:
+        super()._release_limit_slot(flow_run_id)
+        if self.is_setup and self._runs_task_group is not None:
+            self._runs_task_group.start_soon(self._poll_early)
+
+    async def _poll_early(self) -> None:
+        """Take the next run at once: small batches would wait for a poll each."""
+        with suppress(httpx.HTTPError):  # the next poll says it
+            await self.get_and_submit_flow_runs()
 
     # Suspended at the very moment that it is taken, a run would end Prefect's own worker.
 

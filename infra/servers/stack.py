@@ -53,6 +53,11 @@ class Daemon:
         self._user = user
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """Of its process; 0 where it does not run."""
+        return self._process.pid if self._process else 0
+
     def start(self) -> None:
         """Start it, and wait until it answers.
 
