@@ -105,6 +105,22 @@ def _remove_unended_runs() -> None:
             client.delete_flow_run(run.id)
 
 
+def at_work(worker: Worker) -> list[int]:
+    """The processes of a worker's runs: all that it has started, but the servers that fork them."""
+    return [pid for pid in descendants(worker.pid) if not _is_fork_server(pid)]
+
+
+def _is_fork_server(pid: int) -> bool:
+    place = Path(f"/proc/{pid}")
+    try:
+        command, name = (place / "cmdline").read_bytes(), (place / "comm").read_text()
+    except OSError:  # it has ended
+        return False
+    servers = (b"deployments.warm.server", b"detection.sandbox.forkserver")
+    # those that they fork have their command, and a name of their own
+    return any(one in command for one in servers) and not name.startswith("facecrop-")
+
+
 def kill(worker: Worker) -> None:
     """Kill a worker with the runs that it has started, as if its machine had died.
 

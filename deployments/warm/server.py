@@ -40,7 +40,7 @@ def _run() -> None:
 
 def main() -> None:
     """Import, and fork whenever a worker asks."""
-    server = ForkServer(socket.socket(fileno=int(sys.argv[1])))
+    server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-run")
     for module in _MODULES:
         importlib.import_module(module)
     gc.collect()

@@ -27,9 +27,11 @@ class ForkServer:
     Args:
         listener: the socket that clients connect to, bound before the server imports anything, so
             that the first ones wait instead of finding none.
+        name: what `ps` and `top` call a forked process, up to 15 characters.
     """
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, name: str) -> None:
+        self._name = name
         self._fixed = fixed(os.environ)
         self._clients: dict[int, socket.socket] = {}  # by the pidfd of the process
         self._poll = select.poll()
@@ -133,6 +135,7 @@ class ForkServer:
         self, connection: socket.socket, environment: Mapping[str, str], fds: list[int]
     ) -> None:
         """Make of this copy of the server the process that was asked for."""
+        Path("/proc/self/comm").write_text(self._name)
         os.setpgid(0, 0)  # what it starts can be ended with it
         self._listener.close()
         connection.close()

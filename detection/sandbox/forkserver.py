@@ -11,7 +11,7 @@ from detection.forking.server import ForkServer
 
 def main() -> None:
     """Fork whenever a run asks. No image comes into this process, so none can change it."""
-    server = ForkServer(socket.socket(fileno=int(sys.argv[1])))
+    server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-image")
 
     from detection.sandbox import child  # changes the environment that the server keeps in mind
 

@@ -9,7 +9,7 @@ import threading
 
 from detection.forking.server import ForkServer
 
-CODE = "FORKED_CODE"
+CODE, NAME = "FORKED_CODE", "forked"
 THREAD = "FORKED_THREAD"
 """Set where the server has a second thread."""
 
@@ -19,7 +19,7 @@ def _run() -> None:
 
 
 if __name__ == "__main__":
-    server = ForkServer(socket.socket(fileno=int(sys.argv[1])))
+    server = ForkServer(socket.socket(fileno=int(sys.argv[1])), NAME)
     import numpy  # noqa: F401 whose generator each process has to seed for itself
 
     if THREAD in os.environ:

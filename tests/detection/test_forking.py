@@ -74,10 +74,14 @@ def test_it_has_what_it_was_asked_for(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code = "import os, sys; print(os.getcwd(), os.environ['ONLY_HERE'], sys.stdin.read() == '')"
+    code = lines(
+        "import os, sys",
+        "print(os.getcwd(), os.environ['ONLY_HERE'], sys.stdin.read() == '')",
+        "print(open('/proc/self/comm').read().strip(), os.getpid() == os.getpgid(0))",
+    )
     process = Process(path, code, ONLY_HERE="ü" * 100_000)
     process.input.close()
-    assert process.said() == f"{tmp_path} {'ü' * 100_000} True\n"
+    assert process.said() == f"{tmp_path} {'ü' * 100_000} True\nforked True\n"
     assert process.forked.wait(10) == 0
 
 

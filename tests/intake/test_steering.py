@@ -11,12 +11,11 @@ from uuid import UUID
 import pytest
 
 from flows.crop_archive import crop_archive
-from infra.servers.process import descendants
 from intake.cli.main import main
 from pipeline.settings import CropSettings
 from tests.flows.batches import Result, result
 from tests.services import slow_sample
-from tests.workers import Worker, process_workers, shards_of, state, states, wait
+from tests.workers import Worker, at_work, process_workers, shards_of, state, states, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -98,8 +97,8 @@ def wait_for_the_middle(ask: Ask, batch: UUID) -> None:
 
 
 def idle(workers: list[Worker]) -> bool:
-    """Whether all workers are there, and nothing that they have started."""
-    return all(not descendants(worker.pid) and worker.poll() is None for worker in workers)
+    """Whether all workers are there, and no run of theirs."""
+    return all(not at_work(worker) and worker.poll() is None for worker in workers)
 
 
 def shards_ended(batch: UUID) -> bool:
