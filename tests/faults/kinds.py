@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,10 @@ _GONE = (70.0, 90.0)  # seconds: longer than anybody waits for the server
 _FULL_SECONDS = 8.0
 _JUMP_SECONDS = 10.0
 _JUMPS = ("+600", "-600")  # S3 refuses signatures that are off by 15 minutes
-_FLOW_RUN, _CHILD = "prefect.engine", "detection.sandbox.child"
+# Started, or forked: those have names of their own, and before a forked run stands its client.
+_FLOW_RUN = ("prefect.engine", "facecrop-run")
+_CHILD = ("detection.sandbox.child", "facecrop-image")
+_FORK_SERVER = ("deployments.warm.server", "detection.sandbox.forkserver")
 _WAITING_FAULTS = 3  # of the proxy
 _FULL_OF_PROCESSES_SECONDS = 10.0
 _PIDS = Path("/sys/fs/cgroup/pids")  # where this kernel counts processes by group
@@ -108,6 +111,8 @@ class World:
             "full disk": self._fill_disk,
             "clock jump": self._jump,
             "stop a child for good": partial(self._end_one, _CHILD, signal.SIGSTOP),
+            "kill fork server": partial(self._end_one, _FORK_SERVER, signal.SIGKILL),
+            "stop fork server for good": partial(self._end_one, _FORK_SERVER, signal.SIGSTOP),
             "lying child": self._lie,
             "no processes left": self._exhaust,
             "server gone for long": partial(self._lose, self.stack.server, signal.SIGKILL, _GONE),
@@ -133,17 +138,21 @@ class World:
         worker.start()
         return True
 
-    def _end_one(self, command: str, how: signal.Signals) -> bool:
-        found = [pid for pid, line in processes(self.mark) if command in line]
+    def _end_one(self, commands: Sequence[str], how: signal.Signals) -> bool:
+        found = self._running(commands)
         if not found:
             return False
         with suppress(ProcessLookupError):
-            os.kill(self.chance.choice(sorted(found)), how)
+            os.kill(self.chance.choice(found), how)
         return True
+
+    def _running(self, commands: Sequence[str]) -> list[int]:
+        every = processes(self.mark)
+        return sorted(pid for pid, line in every if any(one in line for one in commands))
 
     def _lie(self) -> bool:
         """Put bytes into the pipe on which a child answers, as a hostile image could."""
-        children = [pid for pid, line in processes(self.mark) if _CHILD in line]
+        children = self._running(_CHILD)
         self.chance.shuffle(children)
         for pid in children:
             for answers in _pipes_written_by(pid):
@@ -161,14 +170,14 @@ class World:
 
         What the kernel then refuses is what a machine refuses that is full.
         """
-        runs = [pid for pid, line in processes(self.mark) if _FLOW_RUN in line]
+        runs = self._running(_FLOW_RUN)
         if not runs or not _PIDS.is_dir():
             return False
         group = _PIDS / f"facecrop-{self.mark}"
         group.mkdir(exist_ok=True)
-        ours = self.chance.choice(sorted(runs))
+        ours = self.chance.choice(runs)
         try:
-            for pid in [ours, *descendants(ours)]:
+            for pid in [ours, *descendants(ours), *self._running(_FORK_SERVER)]:
                 with suppress(OSError):
                     (group / "cgroup.procs").write_text(str(pid))
             (group / "pids.max").write_text((group / "pids.current").read_text())
@@ -250,12 +259,14 @@ def _pipes_written_by(pid: int) -> list[str]:
 
 
 def processes(mark: str) -> list[tuple[int, str]]:
-    """Id and command of every living process with a mark in its environment."""
+    """Every living process with a mark in its environment: its id, and command or own name."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if wanted in (place / "environ").read_bytes().split(b"\0"):
                 line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                name = (place / "comm").read_text()
+                line = name if name.startswith("facecrop-") else line
                 found.append((int(place.name), line))
     return found
