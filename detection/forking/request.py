@@ -24,7 +24,8 @@ PROCESS = struct.Struct("<i")
 STATUS = struct.Struct("<i")
 """What the server says at the end: the exit code, or minus the signal."""
 
-_ANSWER_SECONDS = 60  # a fork takes hundredths of one, the imports before the first one seconds
+_ANSWER_SECONDS = 30  # a fork takes hundredths of one, the imports before the first one seconds
+_STATUS_SECONDS = 10
 
 # What the interpreter, its libraries or Prefect read when they are imported, and never again.
 _PYTHONS = ("PYTHON", "HOME", "LANG", "LC_", "PREFECT_")
@@ -115,10 +116,7 @@ class Forked:
             poll = select.poll()
             poll.register(self._pidfd, select.POLLIN)
             if poll.poll(milliseconds):
-                said = self._connection.recv(STATUS.size, socket.MSG_WAITALL)
-                # a server that has died cannot say it, and no other knows
-                whole = len(said) == STATUS.size
-                self.returncode = STATUS.unpack(said)[0] if whole else -signal.SIGKILL
+                self.returncode = _status(self._connection)
                 self._connection.close()
                 os.close(self._pidfd)
         return self.returncode
@@ -153,6 +151,15 @@ def receive_request(connection: socket.socket, count: int) -> tuple[dict[str, st
         for fd in fds:
             os.close(fd)
         raise
+
+
+def _status(connection: socket.socket) -> int:
+    """How the process has ended; as if killed where its server is dead or stopped: no other knows."""
+    connection.settimeout(_STATUS_SECONDS)
+    said = b""
+    with suppress(OSError):
+        said = connection.recv(STATUS.size)
+    return int(STATUS.unpack(said)[0]) if len(said) == STATUS.size else -signal.SIGKILL
 
 
 def _process(connection: socket.socket) -> tuple[int, int]:

@@ -263,7 +263,8 @@ def _forked() -> tuple[Forked, _Pipes] | None:
         try:
             process = Forked(server, child_environment(os.environ), [end for _, end in ends])
         except NotForkedError as why:
-            _log.debug("A process for images is started, not forked: %s", why)
+            _log.debug("Processes for images are started, not forked: %s", why)
+            os.environ.pop(FORK_SERVER, None)  # one that does not answer would be waited for again
             return None
     requests, replies, stderr = (pipe for pipe, _ in ends)
     return process, (requests, replies, stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.forking import start
+from detection.forking import request, start
 from detection.forking.request import Forked, NotForkedError
 from detection.forking.start import QUIET, ForkServerProcess
 from detection.sandbox import pool as sandbox
@@ -208,6 +208,21 @@ def test_it_outlives_its_server_and_another_is_started(monkeypatch: pytest.Monke
         assert running.pid != before
 
 
+def test_a_server_that_is_stopped_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request, "_STATUS_SECONDS", 0.1)
+    monkeypatch.setattr(request, "_ANSWER_SECONDS", 0.1)
+    with server() as running:
+        process = Process(running.path, "import sys; sys.stdin.read()")
+        os.kill(running.pid, signal.SIGSTOP)
+        try:
+            process.input.close()
+            assert process.forked.wait(20) == -signal.SIGKILL
+            with pytest.raises(NotForkedError, match="timed out"):
+                Process(running.path, SLEEP)
+        finally:
+            os.kill(running.pid, signal.SIGCONT)
+
+
 def test_a_server_that_dies_at_once_is_not_started_again_and_again() -> None:
     with closing(ForkServerProcess("no_such_module", ENVIRONMENT)) as running:
         os.waitid(os.P_PID, running.pid, os.WEXITED | os.WNOWAIT)
@@ -290,3 +305,4 @@ def test_images_have_a_process_where_the_server_is_dead(
     monkeypatch.setenv(FORK_SERVER, os.environ[FORK_SERVER] + ".none")
     assert len(crop_one_isolated(astronaut_jpeg(), BOUNDS)[0].crops) == 1
     assert descendants(forking) == []
+    assert FORK_SERVER not in os.environ  # it is not asked again
