@@ -37,7 +37,9 @@ StartWorker = Callable[[str], Worker]
 
 
 @contextmanager
-def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[StartWorker]:
+def process_workers(
+    environment: Mapping[str, str], folder: Path, limit: int = 1
+) -> Iterator[StartWorker]:
     """Give what starts a worker by a name, with its log in a folder; end all that it started.
 
     Runs that other tests have left undone are removed first: a worker would take them.
@@ -49,7 +51,7 @@ def process_workers(environment: Mapping[str, str], folder: Path) -> Iterator[St
         command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
         with (folder / f"{name}.log").open("wb") as log:
             worker = subprocess.Popen(
-                [*command, "--pool", "facecrop-process", "--limit", "1"],
+                [*command, "--pool", "facecrop-process", "--limit", str(limit)],
                 env={**os.environ, **environment, "PREFECT_WORKER_QUERY_SECONDS": "2"},
                 stdout=log,
                 stderr=log,

@@ -154,7 +154,7 @@ def receive_request(connection: socket.socket, count: int) -> tuple[dict[str, st
 
 
 def _status(connection: socket.socket) -> int:
-    """How the process has ended; as if killed where its server is dead or stopped: no other knows."""
+    """How the process has ended; as if killed where its server, dead or stopped, does not say."""
     connection.settimeout(_STATUS_SECONDS)
     said = b""
     with suppress(OSError):

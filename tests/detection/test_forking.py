@@ -209,10 +209,10 @@ def test_it_outlives_its_server_and_another_is_started(monkeypatch: pytest.Monke
 
 
 def test_a_server_that_is_stopped_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request, "_STATUS_SECONDS", 0.1)
-    monkeypatch.setattr(request, "_ANSWER_SECONDS", 0.1)
     with server() as running:
         process = Process(running.path, "import sys; sys.stdin.read()")
+        monkeypatch.setattr(request, "_STATUS_SECONDS", 0.1)
+        monkeypatch.setattr(request, "_ANSWER_SECONDS", 0.1)
         os.kill(running.pid, signal.SIGSTOP)
         try:
             process.input.close()
