@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks import accuracy, crowds, growth, latency, limit, many, small, upload
+from benchmarks import accuracy, crowds, growth, latency, limit, many, million, small, upload
 
 _BENCHMARKS = {
     "accuracy": accuracy,
@@ -20,6 +20,7 @@ _BENCHMARKS = {
     "latency": latency,
     "limit": limit,
     "many": many,
+    "million": million,
     "small": small,
     "upload": upload,
 }

@@ -111,6 +111,7 @@ class Stack:
 
     Attributes:
         environment: what a client of the server needs.
+        database: the URL of the server's rows.
     """
 
     postgres: Daemon
@@ -118,6 +119,7 @@ class Stack:
     server: Daemon
     services: Daemon
     environment: dict[str, str]
+    database: str
     folder: Path
 
     def lose_all_rows(self) -> None:
@@ -176,7 +178,8 @@ def prefect_stack() -> Iterator[Stack]:
             daemon.start()
         try:
             client = {"PREFECT_API_URL": url, _AUTHORITIES: environment[_AUTHORITIES]}
-            yield Stack(postgres, redis_server, server, services, client, folder)
+            database = _database_url(postgres_port)
+            yield Stack(postgres, redis_server, server, services, client, database, folder)
         finally:
             drain()
 
