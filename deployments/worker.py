@@ -182,7 +182,7 @@ class FacecropWorker(ProcessWorker):
         if self._warm is None and self._work_pool is not None:
             variables = self._work_pool.base_job_template["variables"]["properties"]
             if variables.get("warm", {}).get("default", True):
-                self._warm = warm_runs(_of_runs(variables["env"].get("default") or {}))
+                self._warm = warm_runs(_of_runs(variables.get("env", {}).get("default") or {}))
 
     async def _reschedule_unstarted(self) -> None:
         """Schedules runs of this pool again that a worker took and never started.
