@@ -257,9 +257,9 @@ def is_gone(pid: int) -> bool:
         time.sleep(0.01)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def images() -> Iterator[ForkServerProcess]:
-    environment = child_environment(ENVIRONMENT)
+    environment = child_environment({**os.environ, **QUIET})  # as it is now: others change it
     with closing(ForkServerProcess("detection.sandbox.forkserver", environment)) as running:
         yield running
 
