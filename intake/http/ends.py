@@ -17,9 +17,9 @@ from anyio import CapacityLimiter, to_thread
 
 from intake.control.filters import PAGE
 
-_TICK_SECONDS = 0.05
-_SOONEST_SECONDS, _LATEST_SECONDS = 0.1, 1.0  # between two questions about a batch
-_SHARE = 0.1  # of the time that its client has waited: so much longer it may wait for nothing
+_TICK_SECONDS = 0.05  # between two questions, of which each costs the server some milliseconds
+_SOONEST_SECONDS, _LATEST_SECONDS = 0.1, 1.0  # between two about the same batch
+_SHARE = 0.05  # of the time that its client has waited: so much longer it may wait for nothing
 
 
 @dataclass(slots=True, eq=False)

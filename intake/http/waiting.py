@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from typing import Annotated
 from uuid import UUID
@@ -20,6 +21,7 @@ from storage.output.output import Output
 
 _MOST_SECONDS = 60
 _MOST_FACES = 1000
+_TELL_SECONDS = 5.0  # that the Prefect server may take to say how far a batch is
 
 Seconds = Annotated[
     float,
@@ -62,8 +64,9 @@ class Patience:
         asked = queued.batch_id, self._who.confined_to
         self._service.statuses.forget(asked)
         try:
-            seen = await self._service.statuses.get(asked)
-        except (BatchError, StorageError, TransientError, httpx.HTTPError):
+            async with asyncio.timeout(_TELL_SECONDS):
+                seen = await self._service.statuses.get(asked)
+        except (TimeoutError, BatchError, StorageError, TransientError, httpx.HTTPError):
             return queued
         waited = Waited.after(queued, seen, self._root)
         if seen.state == "completed":

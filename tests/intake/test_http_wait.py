@@ -20,6 +20,7 @@ from prefect.states import Completed
 from intake.http.keys import make_key
 from storage.output.manifest import FaceRow, MemberRow, Status, encode_part
 from storage.output.output import Output
+from tests.flows.gate import gate
 from tests.intake.runs import put
 from tests.intake.web import UPLOAD, Web, body, problem, serving, zip_of
 from tests.workers import look, process_workers, this_client, wait
@@ -60,9 +61,14 @@ def people(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def worker(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def worker(
+    people: People, deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """One that has started: a wait is too short for that on a busy machine."""
     with process_workers(deployed, tmp_path_factory.mktemp("workers")) as start:
         start("wait")
+        first = body(people.web.client.post(UPLOAD, content=zip_of(b"x")), 201)
+        people.web.follow(first["batchId"], "completed", "failed")
         yield
 
 
@@ -139,6 +145,30 @@ def test_a_service_that_stops_answers_those_that_wait(
         wait(lambda: waiting(web) == 1, 30)
         web.process.send_signal(signal.SIGTERM)
         assert body(answer.result(), 201)["state"] == "queued"
+
+
+@pytest.mark.parametrize("how", ["freeze", "vanish"])
+def test_a_server_that_goes_away_costs_nobody_the_batch_s_id(
+    deployed: dict[str, str], tmp_path: Path, how: str
+) -> None:
+    port = httpx.URL(deployed["PREFECT_API_URL"]).port
+    assert port is not None
+    with (
+        gate(port) as door,
+        ThreadPoolExecutor(1) as pool,
+        serving(
+            tmp_path,
+            str(tmp_path / "store"),
+            {**deployed, "PREFECT_API_URL": f"http://127.0.0.1:{door.port}/api"},
+        ) as web,
+    ):
+        answer = pool.submit(web.client.post, UPLOAD, content=zip_of(b"x"), params=FOREVER)
+        wait(lambda: waiting(web) == 1, 30)
+        getattr(door, how)()
+        web.process.send_signal(signal.SIGTERM)
+        told = body(answer.result(), 201)
+        assert set(told) == {"batchId", "imageCount", "queued", "links"}
+        door.vanish()  # or what is still asked would keep the service
 
 
 def test_those_that_wait_leave_room_for_others(deployed: dict[str, str], tmp_path: Path) -> None:
