@@ -3,6 +3,7 @@
 PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine.
 Batches are handed in one after the other, by `facecrop submit` and by `POST upload-zip`. Seconds
 are by the server's clock from the run's creation to its end, and from the prompt to that end.
+`POST add-images?wait` is measured as its client sees it, from the request to the answer with faces.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +26,8 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 from uuid import UUID
 
+import httpx
+
 from benchmarks.photos import open_photos, pack
 from benchmarks.report import Column, Report
 from benchmarks.server import POOL, ended, process_worker, register, service, upload
@@ -30,6 +35,8 @@ from infra.servers.stack import prefect_stack
 from pipeline.cores import cores
 
 _DEPLOYMENT = "crop-archive/process"
+_IMAGES = 5  # in a request that waits for its answer
+_WAIT_SECONDS = 60
 _FACECROP = [sys.executable, "-P", "-m", "facecrop"]
 
 
@@ -51,6 +58,22 @@ class Row:
     seconds: list[float]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """So many requests that wait for their batch, one after the other.
+
+    Attributes:
+        p50, p95: seconds from the request's beginning to its answer.
+    """
+
+    worker: Annotated[str, Column("worker")]
+    way: Annotated[str, Column("request")]
+    photos: Annotated[int, Column("photos", ",")]
+    p50: Annotated[float, Column("p50 s", ".2f")]
+    p95: Annotated[float, Column("p95 s", ".2f")]
+    seconds: list[float]
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 5, 20, 200])
     parser.add_argument("--batches", type=int, default=20, help="of each kind (default 20)")
@@ -59,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Report:
     rows: list[Row] = []
+    answers: list[Answer] = []
     with (
         open_photos(options.photos) as photos,
         TemporaryDirectory() as name,
@@ -71,12 +95,15 @@ def run(options: argparse.Namespace) -> Report:
         archives = {count: folder / f"{count}.zip" for count in options.counts}
         for count, archive in archives.items():
             pack(photos, archive, count)
+        images = folder / "images.zip"
+        pack(photos, images, _IMAGES)
         with service(folder) as (_, url):
             for worker in options.workers:
                 with _worker(worker):
+                    answers.append(_answered(worker, images, options.batches, url))
                     rows += _measured(worker, archives, options.batches, url, folder)
     about = f"{options.batches} batches of each kind, one after the other."
-    return Report(about, {"rows": rows}, {"cores": cores()})
+    return Report(about, {"answers": answers, "rows": rows}, {"cores": cores()})
 
 
 @contextmanager
@@ -112,6 +139,26 @@ def _measured(
                 statistics.median(prompt for _, prompt in times),
                 seconds,
             )
+
+
+def _answered(worker: str, images: Path, batches: int, url: str) -> Answer:
+    with zipfile.ZipFile(images) as archive:
+        files = [("files", (name, archive.read(name))) for name in archive.namelist()]
+    with httpx.Client(base_url=url, timeout=2 * _WAIT_SECONDS) as client:
+        seconds = [_wait_for(client, files) for _ in range(batches + 1)][1:]  # one warms up
+    median = statistics.median(seconds)
+    return Answer(worker, "POST add-images?wait", len(files), median, _p95(seconds), seconds)
+
+
+def _wait_for(client: httpx.Client, files: list[tuple[str, tuple[str, bytes]]]) -> float:
+    """Seconds from a request's beginning to the answer that has its faces."""
+    time.sleep(random.random())  # or it would always come just after the worker has looked
+    began = time.monotonic()
+    answer = client.post("/api/batch/add-images", params={"wait": _WAIT_SECONDS}, files=files)
+    seconds = time.monotonic() - began
+    if answer.status_code != 201 or answer.json()["state"] != "completed":
+        raise RuntimeError(f"{answer.status_code}: {answer.text}")
+    return seconds
 
 
 def _one(hand_in: Callable[[Path], UUID], archive: Path) -> tuple[float, float]:

@@ -6,13 +6,14 @@ A batch is the flow run that crops it, so its id is that run's. Nothing else is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterIdempotencyKey,
     FlowRunFilterTags,
 )
@@ -194,6 +195,13 @@ def count_by_state(client: SyncPrefectClient, owner: str | None = None) -> dict[
             flow_run_filter=FlowRunFilter(state=in_states(kind), tags=owned_by(owner)),
         )
     return counts
+
+
+def ended(client: SyncPrefectClient, some: Collection[UUID]) -> set[UUID]:
+    """Those of some batches, of which there are PAGE at most, that have ended."""
+    final = [kind for kind, state in _STATES.items() if state in FINAL]
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=list(some)), state=in_states(*final))
+    return {run.id for run in client.read_flow_runs(flow_run_filter=wanted)}
 
 
 def status(client: SyncPrefectClient, batch: UUID, owner: str | None = None) -> Status:

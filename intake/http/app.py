@@ -189,13 +189,14 @@ def _run(
     settings: ServiceSettings, keys: ApiKeys | None, client: SyncPrefectClient, bound: socket.socket
 ) -> None:
     stopping: Callable[[], bool] = lambda: running.should_exit  # noqa: E731
-    service = Service(settings, client, keys, stopping)
     most = most_connections(settings.connections)
+    requests = most - _SPARE_CONNECTIONS
+    service = Service(settings, client, keys, stopping, requests)
     connections = Connections(most, settings.head_seconds, settings.stall_seconds)
     app = Measured(create_app(service), service.metrics)
     running = Server(
         uvicorn.Config(
-            Guarded(app, most - _SPARE_CONNECTIONS),
+            Guarded(app, requests),
             http=connections.protocol,  # type: ignore[arg-type]  # which it calls and nothing else
             ws="none",
             log_level="warning",

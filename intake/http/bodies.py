@@ -169,6 +169,45 @@ class BatchStatus(_Camel):
         )
 
 
+class Face(BaseModel):
+    """A face, as `faces.parquet` has it."""
+
+    member: int = Field(description="Its photograph's place in the archive, from 0.", examples=[17])
+    path: str = Field(examples=["day 2/IMG_0017.jpg"])
+    rank: int = Field(description="0 is the photograph's largest face.", examples=[0])
+    page: int | None = Field(None, description="Of a file of several, from 0.", examples=[0])
+    x: float = Field(description="Pixels of the upright image, as all that follow.")
+    y: float
+    w: float
+    h: float
+    score: float | None
+    landmarks: list[float] | None = Field(
+        description="x, y of right eye, left eye, nose, right and left corner of the mouth."
+    )
+    crop_x: int
+    crop_y: int
+    crop_side: int
+    outside: float | None = Field(None, description="Share of the crop that lies past the image.")
+    turn: int | None = Field(None, description="Degrees clockwise by which the crop was turned.")
+    roll: float | None = Field(None, description="Degrees clockwise of the line of the eyes.")
+    sharpness: float
+    crop: str = Field(description="Its path in the output.", examples=["crops/IMG_0017.jpg_0.jpg"])
+
+
+class Waited(Queued, BatchStatus):
+    """A batch that was handed in, and how far it was when it ended or the wait was over."""
+
+    faces: list[Face] | None = Field(
+        None, description="The first of them; null unless it is completed."
+    )
+    more_faces: bool = Field(False, description="Whether there are others behind these.")
+
+    @classmethod
+    def after(cls, queued: Queued, seen: batches.Status, root: str) -> Self:
+        """A batch that was handed in, with its status and no faces."""
+        return cls(**{**dict(queued), **dict(BatchStatus.of(seen, root))})
+
+
 class FailedImage(BaseModel):
     """A member of the archive that could not be done."""
 

@@ -27,6 +27,7 @@ from intake.control import batches
 from intake.control.queues import Queue, read_owned, read_queues
 from intake.control.store import reserved
 from intake.http.cache import Recent
+from intake.http.ends import Ends
 from intake.http.keys import ApiKeys, Client
 from intake.http.limits import Slots, TokenBucket
 from intake.http.metrics import Metrics
@@ -58,6 +59,7 @@ class Service:
         client: of the Prefect server.
         keys: None where everybody on this machine may ask.
         stopping: whether it has been told to stop.
+        requests: that are answered at a time.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Service:
         client: SyncPrefectClient,
         keys: ApiKeys | None,
         stopping: Callable[[], bool],
+        requests: int,
     ) -> None:
         self.settings = settings
         self.client = client
@@ -82,6 +85,8 @@ class Service:
         self.statuses = Recent[tuple[UUID, str | None], batches.Status](
             lambda asked: batches.status(client, *asked), _STATUS_SECONDS
         )
+        # half of all that may be answered at a time stay free for those that do not wait
+        self.ends = Ends(lambda some: batches.ended(client, some), stopping, requests // 2)
         self.queues = Recent[str | None, list[Queue]](
             lambda owner: (
                 read_queues(client, _HOURS, empty=False)

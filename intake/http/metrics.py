@@ -36,6 +36,9 @@ class Metrics:
         self.uploads = Gauge(
             "facecrop_http_uploads_in_flight", "Uploads that are coming.", registry=registry
         )
+        self.waiting = Gauge(
+            "facecrop_http_waiting", "Requests that wait for a batch's end.", registry=registry
+        )
         self._runs = Gauge(
             "facecrop_queue_runs", "Runs in a queue.", ["pool", "queue", "state"], registry=registry
         )

@@ -19,7 +19,7 @@ from storage.output.folder import Folder
 from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
 from storage.output.manifest import Counts, count, failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
-from storage.output.sample import Sample, read_sample
+from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
 from storage.output.summary import decode_notes, decode_summary
 
 _CROPS_AT_ONCE = 64
@@ -135,6 +135,13 @@ class OutputReader:
         with self._folder.errors("read"):
             for part in self._read_parts(done):
                 yield from failed_rows(part)
+
+    def face_rows(self) -> Iterator[dict[str, Any]]:
+        """The faces of a finished batch, in their order: the row of each in `faces.parquet`."""
+        with self._table(FACES) as file:
+            table = pq.ParquetFile(file, buffer_size=BUFFER)
+            for rows in table.iter_batches(ROWS_AT_ONCE, use_threads=False):
+                yield from rows.to_pylist()
 
     def failures(self, most: int) -> list[dict[str, str]]:
         """The first rows of a finished batch's `failed.csv`."""

@@ -26,8 +26,8 @@ FACE_SIZES = (0, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 
 _MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces", "warnings")
 _FACE_COLUMNS = ("member", "x", "y", "w", "h", "score", "crop")
-_ROWS_AT_ONCE = 1024
-_BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
+ROWS_AT_ONCE = 1024
+BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
 _IMAGES = pa.array([Status.CROPPED.value, Status.NO_FACE.value])
 
 
@@ -81,13 +81,13 @@ def read_sample(
     members: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
     faces_per_image = np.zeros(MOST_FACES + 1, np.int64)
-    table = pq.ParquetFile(manifest, buffer_size=_BUFFER)
+    table = pq.ParquetFile(manifest, buffer_size=BUFFER)
     wanted = _spread(most_members, table.metadata.num_rows)
     there = set(table.schema_arrow.names)  # an older Facecrop has written no warnings
     member_columns = tuple(name for name in _MEMBER_COLUMNS if name in there)
     columns = list(dict.fromkeys((*member_columns, *FAILED_COLUMNS)))
     read = 0
-    for rows in table.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+    for rows in table.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
         members += _rows(rows, member_columns, _within(wanted, read, rows.num_rows))
         read += rows.num_rows
         if len(failures) < most_failures:
@@ -102,8 +102,8 @@ def read_sample(
     found: list[dict[str, Any]] = []
     face_sizes = np.zeros(len(FACE_SIZES), np.int64)
     read = 0
-    table = pq.ParquetFile(faces, buffer_size=_BUFFER)
-    for rows in table.iter_batches(_ROWS_AT_ONCE, columns=_FACE_COLUMNS, use_threads=False):
+    table = pq.ParquetFile(faces, buffer_size=BUFFER)
+    for rows in table.iter_batches(ROWS_AT_ONCE, columns=_FACE_COLUMNS, use_threads=False):
         sizes = np.maximum(rows["w"].to_numpy(), rows["h"].to_numpy())
         bins = np.searchsorted(FACE_SIZES, sizes, side="right") - 1
         face_sizes += np.bincount(bins, minlength=len(FACE_SIZES))

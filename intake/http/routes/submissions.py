@@ -6,13 +6,22 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from intake.http.bodies import TERMS_VALUES, AddImages, FromUri, Queued, Terms, read_terms
+from intake.http.bodies import (
+    TERMS_VALUES,
+    AddImages,
+    FromUri,
+    Queued,
+    Terms,
+    Waited,
+    read_terms,
+)
 from intake.http.ceilings import hold
 from intake.http.multipart import FORM
 from intake.http.problems import ProblemError
 from intake.http.submissions import SentBatch, sent_batch
 from intake.http.transfers import TERMS_BYTES, UNNAMED, is_form, list_bytes
-from intake.http.uploads import file_name
+from intake.http.uploads import Upload, file_name
+from intake.http.waiting import Waiting
 
 router = APIRouter(prefix="/api/batch", tags=["hand in"])
 
@@ -69,7 +78,7 @@ _IMAGES: dict[str, Any] = {
     }
 }
 _AGAIN: dict[int | str, dict[str, Any]] = {
-    200: {"model": Queued, "description": "The key was sent before: this is its batch."}
+    200: {"model": Waited | Queued, "description": "The key was sent before: this is its batch."}
 }
 _URI: dict[str, Any] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": _ref(FromUri)}}}
@@ -82,18 +91,19 @@ Sent = Annotated[SentBatch, Depends(sent_batch)]
 @router.post(
     "/upload-zip",
     status_code=201,
-    response_model=Queued,
+    response_model=Waited | Queued,
     responses=_AGAIN,
     openapi_extra=_UPLOAD,
     summary="Upload",
 )
-async def upload_zip(sent: Sent) -> Queued:
+async def upload_zip(sent: Sent, waiting: Waiting) -> Queued:
     """Take an archive in: ZIP, TAR (plain or compressed), or a .txt list of image URIs.
 
     As multipart/form-data with the file in `file`, or as the raw body with the rest in the query.
     It answers once the archive's index has been read and its batch waits to be begun.
     """
     query = _query_of(sent.request)
+    query.pop("wait", None)
     name = file_name(query.pop("filename", UNNAMED))
     terms = read_terms(query)  # before anything is taken in
     hold(terms.settings, sent.service.settings)
@@ -107,49 +117,59 @@ async def upload_zip(sent: Sent) -> Queued:
             async for piece in sent.body():
                 await upload.write(piece)
             await upload.end()
-        return await sent.hand_in(f"{upload.uri}/{name}", terms, upload.digest(), upload)
+        queued = await sent.hand_in(f"{upload.uri}/{name}", terms, upload.digest(), upload)
+    return await waiting.answer(queued)
 
 
 @router.post(
     "/add-images",
     status_code=201,
-    response_model=Queued,
+    response_model=Waited | Queued,
     responses=_AGAIN,
     openapi_extra=_IMAGES,
     summary="Images",
 )
-async def add_images(sent: Sent) -> Queued:
+async def add_images(sent: Sent, waiting: Waiting) -> Queued:
     """Take images as one batch: their URIs as JSON, or the files as multipart/form-data."""
-    most = sent.service.settings.max_images
     async with sent.upload() as upload:
-        if is_form(sent.request):
-            form = await sent.form(upload, "files", most)
-            terms = read_terms(form.fields)
-            content = [form.files, upload.digest()]
-            return await sent.hand_in(f"{upload.uri}/", terms, content, upload)
-        given = await sent.read(AddImages, list_bytes(most), most + TERMS_VALUES)
-        if len(given.images) > most:
-            raise ProblemError(413, f"images: at most {most} in one request.")
-        lines = await sent.service.threads.plan(lambda: "\n".join(sent.check(given.images)))
-        await upload.begin(_LIST)
-        await upload.write(lines.encode())
-        await upload.end()
-        return await sent.hand_in(f"{upload.uri}/{_LIST}", given, upload.digest(), upload)
+        take = _take_files if is_form(sent.request) else _take_list
+        queued = await take(sent, upload)
+    return await waiting.answer(queued)  # without the place that uploads have
+
+
+async def _take_files(sent: SentBatch, upload: Upload) -> Queued:
+    form = await sent.form(upload, "files", sent.service.settings.max_images)
+    terms = read_terms(form.fields)
+    content = [form.files, upload.digest()]
+    return await sent.hand_in(f"{upload.uri}/", terms, content, upload)
+
+
+async def _take_list(sent: SentBatch, upload: Upload) -> Queued:
+    most = sent.service.settings.max_images
+    given = await sent.read(AddImages, list_bytes(most), most + TERMS_VALUES)
+    if len(given.images) > most:
+        raise ProblemError(413, f"images: at most {most} in one request.")
+    lines = await sent.service.threads.plan(lambda: "\n".join(sent.check(given.images)))
+    await upload.begin(_LIST)
+    await upload.write(lines.encode())
+    await upload.end()
+    return await sent.hand_in(f"{upload.uri}/{_LIST}", given, upload.digest(), upload)
 
 
 @router.post(
     "/from-uri",
     status_code=201,
-    response_model=Queued,
+    response_model=Waited | Queued,
     responses=_AGAIN,
     openapi_extra=_URI,
     summary="Archive",
 )
-async def from_uri(sent: Sent) -> Queued:
+async def from_uri(sent: Sent, waiting: Waiting) -> Queued:
     """Take an archive that is in storage already, under a prefix that the service may read."""
     given = await sent.read(FromUri, TERMS_BYTES, TERMS_VALUES)
     (archive,) = await sent.service.threads.plan(lambda: sent.check([given.archive]))
-    return await sent.hand_in(archive, given, archive, None)
+    queued = await sent.hand_in(archive, given, archive, None)
+    return await waiting.answer(queued)
 
 
 def _query_of(request: Request) -> dict[str, str]:
