@@ -86,8 +86,8 @@ def test_it_has_what_it_was_asked_for(
 
 
 def test_two_at_once_with_different_environments(path: str) -> None:
-    code = "import os, sys; print(os.environ['MINE'], 'OTHER' in os.environ)"
-    first, second = Process(path, code, MINE="1", OTHER=""), Process(path, code, MINE="2")
+    code = "import os, sys; print(os.environ['MINE'], 'FORKED_OTHER' in os.environ)"
+    first, second = Process(path, code, MINE="1", FORKED_OTHER=""), Process(path, code, MINE="2")
     assert [first.said(), second.said()] == ["1 True\n", "2 False\n"]
 
 
