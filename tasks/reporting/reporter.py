@@ -20,6 +20,7 @@ from tasks.reporting.counts import COUNTS_KEY, to_rows
 LISTENER: ContextVar[Callable[[Snapshot], None] | None] = ContextVar("listener", default=None)
 """Set by a caller in the same process that wants every snapshot, such as a progress bar."""
 
+_FIRST_SECONDS = 1.0  # a batch that is over by then shows its end alone, at half the requests
 _REPORT_SECONDS = 4.0
 
 
@@ -41,23 +42,25 @@ class Reporter:
         self._progress = progress
         self._also = also
         self._log = get_run_logger()
+        self._first_report = time.monotonic() + _FIRST_SECONDS
         self._next_report = time.monotonic() + _REPORT_SECONDS
         self._bar = RunArtifact("batch-progress", "progress", f"Images of {subject} done")
         self._table = RunArtifact(COUNTS_KEY, "table", f"Images of {subject}")
         self._shown = False
 
     def tick(self) -> None:
-        """To be called a few times a second; reports at first, and whenever it is due.
+        """To be called a few times a second; reports after a second, and whenever it is due.
 
         Raises:
             Pause: the batch was suspended.
         """
         snapshot = self._tell()
-        due = time.monotonic() >= self._next_report
+        now = time.monotonic()
+        due = now >= self._next_report
         if due:
-            self._next_report = time.monotonic() + _REPORT_SECONDS
+            self._next_report = now + _REPORT_SECONDS
             self._log.info(describe(snapshot))
-        if (due or not self._shown) and not is_away():
+        if (due or (not self._shown and now >= self._first_report)) and not is_away():
             try:
                 with impatient():
                     self._update(snapshot)
