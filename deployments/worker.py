@@ -19,7 +19,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import anyio
@@ -33,7 +33,6 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
-from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
 from prefect.settings import (
     PREFECT_WORKER_ENABLE_CANCELLATION,
@@ -101,17 +100,20 @@ class FacecropWorker(ProcessWorker):
         super().__init__(*given, **named)
         self._one_poll = asyncio.Lock()
 
-    async def __aenter__(self) -> Self:
+    async def setup(self) -> None:
+        """Get ready to run."""
         # Prefect's own sends itself a SIGINT, which a script's `&` has a process ignore.
         if sys.platform != "win32":
             _cancel_at_sigterm()
-        await super().__aenter__()
-        return self
+        await super().setup()
 
-    async def __aexit__(self, *exc_info: Any) -> None:
-        await super().__aexit__(*exc_info)
-        if self._warm is not None:
-            self._warm.close()
+    async def teardown(self, *exc_info: Any) -> None:
+        """Have all runs end, and then the servers that they are forked from."""
+        try:
+            await super().teardown(*exc_info)
+        finally:
+            if self._warm is not None:
+                self._warm.close()
 
     async def sync_with_backend(self) -> None:
         """Sync as Prefect's worker does, and find runs that nobody works on."""
@@ -140,15 +142,6 @@ class FacecropWorker(ProcessWorker):
             with anyio.move_on_after(_RESCHEDULE_SECONDS, shield=True):
                 await self._reschedule(flow_run)
             raise
-
-    async def _submit_scheduled_flow_runs(
-        self, flow_run_response: list[WorkerFlowRunResponse]
-    ) -> list[FlowRun]:
-        # A run that crashed may be scheduled again before its slot here is free: taken at once, it
-        # would end Prefect's own worker. The next poll takes it.
-        held = self._limiter.statistics().borrowers if self._limiter else ()
-        free = [entry for entry in flow_run_response if entry.flow_run.id not in held]
-        return await super()._submit_scheduled_flow_runs(free)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll once. Never twice at a time, or both would be given the same runs."""

@@ -46,7 +46,7 @@ PROFILES: Mapping[Profile, DetectionPasses] = {
 """Points on the edge of recall against time: see docs/decisions/0011-profiles.md."""
 
 
-class DetectionSettings(BaseModel):
+class DetectionSettings(BaseModel, title="Detection"):
     """How faces are found."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -134,7 +134,7 @@ class DetectionSettings(BaseModel):
         return self.model_copy(update=chosen)
 
 
-class CutSettings(BaseModel):
+class CutSettings(BaseModel, title="Crop"):
     """How faces are cut out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

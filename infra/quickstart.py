@@ -64,7 +64,7 @@ def start(archive: str | None, started_in: Path) -> int:
     print(f"Cropping {archive}", flush=True)
     code = _facecrop(["submit", archive, "--output", str(OUTPUT / name), "--watch"], environment)
     print(
-        f"\nPrefect UI  http://127.0.0.1:{port}/runs\n"
+        f"\nPrefect UI  http://127.0.0.1:{port}/v2/runs\n"
         "Stop it     bash infra/quickstart.sh --stop\n"
         "Again       bash infra/quickstart.sh ARCHIVE"
     )

@@ -20,7 +20,7 @@ class _Group(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class InputSettings(_Group):
+class InputSettings(_Group, title="Input"):
     """How what was handed in is read."""
 
     nested: int = Field(
@@ -62,7 +62,7 @@ class InputSettings(_Group):
         return name
 
 
-class LimitSettings(_Group):
+class LimitSettings(_Group, title="Limits"):
     """Bounds that hold whatever an archive says."""
 
     max_pixels: int = Field(
@@ -115,7 +115,7 @@ class LimitSettings(_Group):
         return self.model_copy(update=higher)
 
 
-class ChunkSettings(_Group):
+class ChunkSettings(_Group, title="Chunk"):
     """How an archive is cut into units of work: whichever bound comes first closes a chunk.
 
     A batch that is resumed keeps the chunks that it was begun with.
@@ -143,7 +143,7 @@ class ChunkSettings(_Group):
         return ChunkSettings(members=min(self.members, shard_members), mib=mib)
 
 
-class OutputSettings(_Group):
+class OutputSettings(_Group, title="Output"):
     """How crops are laid out."""
 
     layout: Literal["files", "shards"] = Field(
@@ -153,7 +153,7 @@ class OutputSettings(_Group):
     )
 
 
-class RunSettings(_Group):
+class RunSettings(_Group, title="Run"):
     """How a batch is run. Changes nothing in its result, so it is no part of its identity."""
 
     threads: int = Field(

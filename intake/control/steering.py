@@ -112,7 +112,7 @@ def _unfinished(client: SyncPrefectClient, batch: UUID, to_be: str) -> FlowRun:
 def _taken(client: SyncPrefectClient, batch: UUID) -> FlowRun:
     """The run of a batch that is to be paused, once no worker is about to take it.
 
-    Prefect 3.8.8 lets a worker that is told so at that moment fall over, with all its other runs.
+    Prefect 3.9.1 lets a worker that is told so at that moment fall over, with all its other runs.
     """
     until = time.monotonic() + _TAKING_SECONDS
     while True:

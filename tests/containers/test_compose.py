@@ -57,7 +57,7 @@ for source in Path("/app").rglob("*.py"):
 
 def test_prefect_asks_for_the_password(stack: Stack) -> None:
     assert stack.api("/api/ready", auth=None) == {"message": "OK"}
-    assert stack.api("/api/admin/version") == "3.8.8"
+    assert stack.api("/api/admin/version") == "3.9.1"
     for wrong in (None, "facecrop:wrong"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             stack.api("/api/admin/version", auth=wrong)

@@ -50,7 +50,7 @@ def _same_packages(deployments: list[DeploymentResponse]) -> Check:
 
 
 def _recorded(stated: str | None, tags: list[str]) -> dict[str, str]:
-    """Versions by package, of a deployment's version and of its tags such as `prefect==3.8.8`."""
+    """Versions by package, of a deployment's version and of its tags such as `prefect==3.9.1`."""
     found = {"facecrop": stated} if stated and VERSION.fullmatch(stated) else {}
     tagged = (tag.partition("==") for tag in tags)
     return found | {package: one for package, equal, one in tagged if equal}
