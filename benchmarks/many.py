@@ -96,7 +96,7 @@ def _parameters(archive: Path, output: str, settings: Mapping[str, Any]) -> dict
 def _seconds(runs: list[FlowRun]) -> float:
     began = min(run.start_time for run in runs if run.start_time)
     ended_at = max(run.end_time for run in runs if run.end_time)
-    return (ended_at - began).total_seconds()
+    return float((ended_at - began).total_seconds())
 
 
 def _server_cpu(stack: Stack) -> float:
