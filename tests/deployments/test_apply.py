@@ -22,7 +22,15 @@ pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 POOLS = ("facecrop-process", "facecrop-docker")
 FLOWS = ("crop-archive", "crop-shard")
-_CHANGING = {"updated", "last_polled", "last_heartbeat", "status", "version_id", "version_info"}
+_CHANGING = {
+    "updated",
+    "active_slots",
+    "last_polled",
+    "last_heartbeat",
+    "status",
+    "version_id",
+    "version_info",
+}
 
 
 @pytest.fixture
