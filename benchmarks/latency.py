@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -22,7 +21,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 from uuid import UUID
 
@@ -30,8 +28,7 @@ import httpx
 
 from benchmarks.photos import open_photos, pack
 from benchmarks.report import Column, Report
-from benchmarks.server import POOL, ended, process_worker, register, service, upload
-from infra.servers.stack import prefect_stack
+from benchmarks.server import POOL, ended, process_worker, production, service, upload
 from pipeline.cores import cores
 
 _DEPLOYMENT = "crop-archive/process"
@@ -85,13 +82,8 @@ def run(options: argparse.Namespace) -> Report:
     answers: list[Answer] = []
     with (
         open_photos(options.photos) as photos,
-        TemporaryDirectory() as name,
-        prefect_stack() as stack,
+        production() as (_, folder),
     ):
-        os.environ.update(stack.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
-        os.environ["PREFECT_HOME"] = name
-        register()
-        folder = Path(name)
         archives = {count: folder / f"{count}.zip" for count in options.counts}
         for count, archive in archives.items():
             pack(photos, archive, count)

@@ -7,19 +7,17 @@ over the time from the first run's start to the last one's end, by the server's 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 from benchmarks.photos import open_photos, pack
 from benchmarks.report import Column, Report
-from benchmarks.server import ended, process_worker, register, submit
+from benchmarks.server import ended, process_worker, production, submit
 from infra.servers.process import cpu_seconds, descendants
-from infra.servers.stack import Stack, prefect_stack
+from infra.servers.stack import Stack
 from pipeline.cores import cores
 from storage.output.output import Output
 
@@ -55,14 +53,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Report:
     with (
         open_photos(options.photos) as photos,
-        TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name,
-        prefect_stack() as stack,
+        production() as (stack, folder),
         ExitStack() as workers,
     ):
-        os.environ.update(stack.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
-        os.environ["PREFECT_HOME"] = name
-        register()
-        folder = Path(name)
         small, whole = folder / "small.zip", folder / "whole.zip"
         pack(photos, small, options.images)
         pack(photos, whole, options.images * options.batches)

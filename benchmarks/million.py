@@ -19,16 +19,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import pyarrow.parquet as pq
 
 from benchmarks.photos import open_photos, resize
 from benchmarks.report import Column, Report
-from benchmarks.server import ended, process_worker, register, submit
+from benchmarks.server import ended, process_worker, production, submit
 from infra.servers.process import descendants, memory
-from infra.servers.stack import Stack, prefect_stack
+from infra.servers.stack import Stack
 from intake.http.crops_zip import stream_zip
 from pipeline.cores import cores
 from storage.output.output import Output
@@ -85,13 +84,9 @@ def run(options: argparse.Namespace) -> Report:
         raise SystemExit("This takes hours and tens of gigabytes: say --run.")
     with (
         open_photos(options.photos) as photos,
-        TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name,
-        prefect_stack() as stack,
+        production() as (stack, folder),
         ExitStack() as workers,
     ):
-        folder = Path(name)
-        os.environ.update(stack.environment | {"PREFECT_HOME": name})
-        register()
         archive, output = folder / "million.zip", folder / "out"
         _write(archive, [one.read_bytes() for one in _small(photos, folder)], options.images)
         pids = [workers.enter_context(process_worker(name)) for name in ("one", "other")]

@@ -11,12 +11,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from infra.servers.prefect import not_started
 from infra.servers.process import end
+from infra.servers.stack import Stack, prefect_stack
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, TaskRun
@@ -42,6 +44,19 @@ def register() -> None:
     )
     if done.returncode:
         raise RuntimeError(f"`python -m deployments` failed:\n{done.stdout}{done.stderr}")
+
+
+@contextmanager
+def production() -> Iterator[tuple[Stack, Path]]:
+    """Run Prefect as in production, with Facecrop registered; give it and a folder to work in."""
+    with (
+        TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name,
+        prefect_stack() as stack,
+    ):
+        os.environ.update(stack.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
+        os.environ["PREFECT_HOME"] = name
+        register()
+        yield stack, Path(name)
 
 
 @contextmanager

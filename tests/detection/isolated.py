@@ -1,4 +1,7 @@
-"""One image in a child process."""
+"""One image in a child process, and the end of one."""
+
+import time
+from pathlib import Path
 
 from detection.result import Image
 from detection.sandbox.pool import crop_isolated
@@ -19,3 +22,17 @@ def crop_one_isolated(
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
+
+
+def gone(pid: int, within: float) -> bool:
+    """Whether a process, which may be waited for by nobody, ends in so many seconds."""
+    give_up = time.monotonic() + within
+    while time.monotonic() < give_up:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False

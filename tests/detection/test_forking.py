@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from detection.sandbox.process import FORK_SERVER, child_environment
 from detection.sandbox.protocol import Bounds
 from infra.servers.process import descendants
 from tests.detection import forked
-from tests.detection.isolated import crop_one_isolated
+from tests.detection.isolated import crop_one_isolated, gone
 from tests.pictures import astronaut_jpeg
 
 pytestmark = pytest.mark.skipif(not start.can_fork(), reason="fork servers need Linux")
@@ -187,7 +186,7 @@ def test_it_ends_with_whoever_asked_for_it(path: str) -> None:
     asking.wait()
     with closing(asking.stdout):
         assert asking.stdout.read() == b""  # which the forked one has, too, until it ends
-    assert is_gone(pid)
+    assert gone(pid, 60)
 
 
 def test_it_outlives_its_server_and_another_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +197,7 @@ def test_it_outlives_its_server_and_another_is_started(monkeypatch: pytest.Monke
         assert process.out.readline() == "ready\n"
         before = running.pid
         os.kill(before, signal.SIGKILL)
-        assert is_gone(before)
+        assert gone(before, 60)
         assert process.forked.poll() is None
         process.input.close()
         assert process.said() == "done\n"
@@ -242,19 +241,7 @@ def test_nothing_is_left() -> None:
         sleeping.wait()
         folder = Path(running.path).parent
     assert not folder.exists()
-    assert is_gone(pid)
-
-
-def is_gone(pid: int) -> bool:
-    """Wait until there is no such process, or one that only its parent has not noticed."""
-    while True:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.01)
+    assert gone(pid, 60)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from detection.sandbox.replies import UnforeseenError
 from detection.settings import CutSettings, DetectionSettings
 from tests.colours import DISPLAY_P3, profile
 from tests.detection import poison
-from tests.detection.isolated import CUT, DETECTION, crop_one_isolated
+from tests.detection.isolated import CUT, DETECTION, crop_one_isolated, gone
 from tests.pictures import astronaut, astronaut_jpeg, encoded, group, no_face_jpeg
 
 BOUNDS = Bounds(max_pixels=100_000_000, seconds=60, memory_mib=1024)
@@ -60,20 +60,6 @@ def code_of(data: bytes, bounds: Bounds = BOUNDS) -> ImageErrorCode:
     with pytest.raises(ImageError) as caught:
         isolated(data, bounds)
     return caught.value.code
-
-
-def gone(pid: int, within: float) -> bool:
-    """Whether a process, which may be waited for by nobody, ends in so many seconds."""
-    give_up = time.monotonic() + within
-    while time.monotonic() < give_up:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @pytest.mark.parametrize("method", ["yunet", "haar"])
