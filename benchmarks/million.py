@@ -1,7 +1,8 @@
 """One archive of a million small photographs by two workers, for real: only with --run.
 
 On PostgreSQL and Redis. At a quarter of the way one worker is killed with all that it has started,
-half way another is added. The photographs have 256 x 192 pixels. It takes hours and many gigabytes.
+half way another is added. The photographs have 256 x 192 pixels. It takes most of an hour,
+and many gigabytes.
 """
 
 from __future__ import annotations
@@ -75,20 +76,21 @@ class Rows:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--run", action="store_true", help="yes, for hours")
+    parser.add_argument("--run", action="store_true", help="yes, for an hour")
     parser.add_argument("--images", type=int, default=1_000_000)
 
 
 def run(options: argparse.Namespace) -> Report:
     if not options.run:
-        raise SystemExit("This takes hours and tens of gigabytes: say --run.")
+        raise SystemExit("This takes most of an hour and tens of gigabytes: say --run.")
     with (
         open_photos(options.photos) as photos,
         production() as (stack, folder),
         ExitStack() as workers,
     ):
+        small = resize(photos, _MEGAPIXELS, folder / "photos")
         archive, output = folder / "million.zip", folder / "out"
-        _write(archive, [one.read_bytes() for one in _small(photos, folder)], options.images)
+        _write(archive, [one.read_bytes() for one in small], options.images)
         pids = [workers.enter_context(process_worker(name)) for name in ("one", "other")]
         parameters = {"archive": str(archive), "output": str(output), "work_pool": "process"}
         run = submit(_DEPLOYMENT, parameters)
@@ -121,10 +123,6 @@ def run(options: argparse.Namespace) -> Report:
         tenths = list(_tenths(output, options.images, watch))
     about = f"{options.images:,} images; a worker killed at a quarter, one added half way."
     return Report(about, {"tenths": tenths, "steps": steps, "database": tables}, figures)
-
-
-def _small(photos: list[Path], folder: Path) -> list[Path]:
-    return resize(photos, _MEGAPIXELS, folder / "photos")
 
 
 def _write(archive: Path, contents: list[bytes], images: int) -> None:

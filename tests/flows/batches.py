@@ -37,16 +37,21 @@ class Result:
 
 def result(output: str) -> Result:
     """Read an output, wherever it is."""
-    fs, path = fsspec.url_to_fs(output, use_listings_cache=False)
-    root = path.rstrip("/") + "/"
-    files = {name.removeprefix(root): fs.cat_file(name) for name in fs.find(path)}
+    found = files(output)
     return Result(
-        names=sorted(_CLAIM.sub(r"\1", name) for name in files),
-        crops={name: data for name, data in files.items() if name.startswith("crops/")},
-        manifest=_rows(files["manifest.parquet"]),
-        faces=_rows(files["faces.parquet"]),
-        failed=files["failed.csv"].decode("utf-8-sig"),
+        names=sorted(_CLAIM.sub(r"\1", name) for name in found),
+        crops={name: data for name, data in found.items() if name.startswith("crops/")},
+        manifest=_rows(found["manifest.parquet"]),
+        faces=_rows(found["faces.parquet"]),
+        failed=found["failed.csv"].decode("utf-8-sig"),
     )
+
+
+def files(place: str) -> dict[str, bytes]:
+    """Every file of an output, by its path in it."""
+    fs, path = fsspec.url_to_fs(place, use_listings_cache=False)
+    root = path.rstrip("/") + "/"
+    return {name.removeprefix(root): fs.cat_file(name) for name in fs.find(path)}
 
 
 def _rows(data: bytes) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from storage.output.claim import Existing
 from storage.output.folder import Folder
 from storage.output.manifest import AccountingError, FaceRow, MemberRow, Status, encode_part
 from storage.output.output import Output
+from tests.flows.batches import files
 from tests.services import S3
 
 
@@ -63,12 +64,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     else:
         s3: S3 = request.getfixturevalue("s3")
         yield f"s3://{s3.bucket}/{tmp_path.name}/out"
-
-
-def files(place: str) -> dict[str, bytes]:
-    fs, path = fsspec.url_to_fs(place, use_listings_cache=False)
-    root = path.rstrip("/") + "/"
-    return {name.removeprefix(root): fs.cat_file(name) for name in fs.find(path)}
 
 
 STRANGE = (

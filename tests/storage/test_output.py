@@ -12,6 +12,7 @@ from storage.errors import OutputError, TransientError
 from storage.output.folder import Folder
 from storage.output.manifest import AccountingError, MemberRow, Status, encode_part
 from storage.output.output import Output
+from tests.flows.batches import files
 from tests.services import S3
 
 RECORD: dict[str, Any] = {
@@ -35,13 +36,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     else:
         s3: S3 = request.getfixturevalue("s3")
         yield f"s3://{s3.bucket}/{tmp_path.name}/out"
-
-
-def files(place: str) -> dict[str, bytes]:
-    """Every file of an output, by its path in it."""
-    fs, path = fsspec.url_to_fs(place, use_listings_cache=False)
-    root = path.rstrip("/") + "/"
-    return {name.removeprefix(root): fs.cat_file(name) for name in fs.find(path)}
 
 
 def rows(*members: int, record: dict[str, Any] = RECORD) -> bytes:
