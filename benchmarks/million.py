@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,19 +27,29 @@ import pyarrow.parquet as pq
 
 from benchmarks.photos import open_photos, resize
 from benchmarks.report import Column, Report
-from benchmarks.server import ended, process_worker, production, submit
+from benchmarks.server import (
+    ended,
+    last_part,
+    process_worker,
+    production,
+    shards_of,
+    submit,
+    written,
+)
 from infra.servers.process import descendants, memory
 from infra.servers.stack import Stack
 from intake.http.crops_zip import stream_zip
 from pipeline.cores import cores
+from storage.output.layout import MANIFEST, REPORT
 from storage.output.output import Output
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import TaskRun
+    from prefect.client.schemas.objects import FlowRun
 
 _MIB = 1 << 20
 _MEGAPIXELS = 256 * 192 / 1e6
 _TENTHS = 10
+_LOOK_SECONDS = 2.0
 _DEPLOYMENT = "crop-archive/process"
 
 
@@ -61,10 +72,15 @@ class Tenth:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What comes once a batch."""
+    """What comes once a batch.
+
+    Attributes:
+        memory: MiB, the most of all the workers' runs meanwhile; None where it is not theirs.
+    """
 
     step: Annotated[str, Column("")]
     seconds: Annotated[float, Column("seconds", ".1f")]
+    memory: Annotated[float | None, Column("runs MiB", ".0f")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +118,12 @@ def run(options: argparse.Namespace) -> Report:
         watch.wait_for(options.images // 2)
         status = _status(str(run))
         pids.append(workers.enter_context(process_worker("added")))
-        ended([run], poll_seconds=5)
+        (batch,) = ended([run], poll_seconds=5)
         steps = [
-            *(Step(task.name.rpartition("-")[0] or task.name, _took(task)) for task in _tasks(run)),
+            *_steps(batch, output, watch),
             Step("status in the middle", status),
             Step("status at the end", _status(str(run))),
+            Step("report opened in Chromium", _opened(output / "report.html")),
         ]
         totals = Output(str(output)).totals()
         figures: dict[str, float | None] = {
@@ -154,7 +171,7 @@ def _watched(stack: Stack, output: Path, workers: list[int]) -> Iterator[_Watch]
     watch = _Watch(output)
 
     def look() -> None:
-        while not watch.over.wait(5):
+        while not watch.over.wait(_LOOK_SECONDS):
             runs = [one for pid in workers for one in descendants(pid)]
             groups = (runs, [stack.server.pid], [stack.services.pid], list(workers))
             held = [sum(map(_pss, group)) / _MIB for group in groups]
@@ -197,30 +214,39 @@ def _status(batch: str) -> float:
     return time.monotonic() - began
 
 
-def _tasks(run: object) -> list[TaskRun]:
-    """The plan, the finish and the report of a batch."""
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import (
-        FlowRunFilter,
-        FlowRunFilterId,
-        TaskRunFilter,
-        TaskRunFilterName,
-    )
-
-    mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-    with get_client(sync_client=True) as client:
-        return [
-            task
-            for name in ("plan", "finish", "report")
-            for task in client.read_task_runs(
-                flow_run_filter=mine,
-                task_run_filter=TaskRunFilter(name=TaskRunFilterName(like_=name)),
-            )
-        ]
+def _steps(batch: FlowRun, output: Path, watch: _Watch) -> Iterator[Step]:
+    """What happens once: the plan, until shards are handed out, the tables and the report."""
+    assert batch.start_time
+    moments = [
+        batch.start_time.timestamp(),
+        min(shard.created.timestamp() for shard in shards_of(batch) if shard.created),
+        last_part(output),
+        written(output, MANIFEST),
+        written(output, REPORT),
+    ]
+    times = [*pairwise(moments)]
+    for name, (began, over) in zip(
+        ("plan", "tables", "report"), [times[0], *times[2:]], strict=True
+    ):
+        # the last look before it counts, too: some are over between two
+        held = [run for when, run, *_ in watch.samples if began - _LOOK_SECONDS <= when <= over]
+        yield Step(name, over - began, max(held, default=None))
 
 
-def _took(task: TaskRun) -> float:
-    return task.total_run_time.total_seconds()
+def _opened(report: Path) -> float:
+    """Seconds from asking a browser for a page until all of it is loaded and drawn once."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
+        try:
+            page = browser.new_page()
+            began = time.monotonic()
+            page.goto(report.as_uri())
+            page.evaluate("() => new Promise(done => requestAnimationFrame(() => done()))")
+            return time.monotonic() - began
+        finally:
+            browser.close()
 
 
 _SIZE = "SELECT '', pg_database_size(current_database())"

@@ -19,9 +19,10 @@ from uuid import UUID
 from infra.servers.prefect import not_started
 from infra.servers.process import end
 from infra.servers.stack import Stack, prefect_stack
+from storage.output.layout import PARTS
 
 if TYPE_CHECKING:
-    from prefect.client.schemas.objects import FlowRun, TaskRun
+    from prefect.client.schemas.objects import FlowRun
 
 POOL = "facecrop-process"
 
@@ -122,17 +123,14 @@ def _ended(runs: Sequence[UUID], poll_seconds: float) -> list[FlowRun]:
             time.sleep(poll_seconds)
 
 
-def runs_of(batch: FlowRun) -> tuple[list[FlowRun], TaskRun]:
-    """A batch's shards that a worker has cropped, and the last step of the batch."""
+def shards_of(batch: FlowRun) -> list[FlowRun]:
+    """A batch's shards that a worker has cropped."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
         FlowRunFilter,
-        FlowRunFilterId,
         FlowRunFilterParentFlowRunId,
         FlowRunFilterState,
         FlowRunFilterStateName,
-        TaskRunFilter,
-        TaskRunFilterName,
     )
 
     shards = FlowRunFilter(
@@ -140,11 +138,17 @@ def runs_of(batch: FlowRun) -> tuple[list[FlowRun], TaskRun]:
         state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Completed"])),
     )
     with get_client(sync_client=True) as client:
-        (finish,) = client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[batch.id])),
-            task_run_filter=TaskRunFilter(name=TaskRunFilterName(like_="finish")),
-        )
-        return client.read_flow_runs(flow_run_filter=shards), finish
+        return client.read_flow_runs(flow_run_filter=shards)
+
+
+def written(output: Path, name: str) -> float:
+    """When a file of an output on this disk came to its place, in seconds since the epoch."""
+    return (output / name).stat().st_ctime  # it was written elsewhere and renamed
+
+
+def last_part(output: Path) -> float:
+    """When the last chunk of a batch on this disk was committed, in seconds since the epoch."""
+    return max(one.stat().st_ctime for one in (output / PARTS).glob("*.parquet"))
 
 
 @contextmanager

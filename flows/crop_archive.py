@@ -89,7 +89,7 @@ def _crop(
         seconds,
         batch.archive.notes,
     )
-    write_report(batch.output, summary)
+    write_report(batch, summary)
     reporter.finish()
     dashboard.end(summary)
     return summary

@@ -61,7 +61,7 @@ def retry_failed(
     seconds = time.monotonic() - started
     notes = batch.archive.notes
     summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds, notes)
-    write_report(batch.output, summary)
+    write_report(batch, summary)
     reporter.finish()
     if summary.failed:
         with suppress(httpx.HTTPError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable
 from threading import Event
@@ -18,18 +19,23 @@ JITTER: Final = 0.5
 
 T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
+
 
 def is_transient(error: object) -> bool:
     """Whether another attempt may succeed."""
     return isinstance(error, TransientError)
 
 
-def retried(work: Callable[[bool], T], stop: Event | None = None) -> T:
+def retried(
+    work: Callable[[bool], T], stop: Event | None = None, warn: Callable[[str], None] = _log.warning
+) -> T:
     """Call `work` until it succeeds, at most ATTEMPTS times.
 
     Args:
         work: is told whether this is its last attempt.
         stop: no further attempt follows once it is set; the delay before one ends then.
+        warn: is told of each attempt that failed and is followed by another.
 
     Raises:
         TransientError: from the last attempt.
@@ -39,8 +45,10 @@ def retried(work: Callable[[bool], T], stop: Event | None = None) -> T:
     for attempt in range(1, ATTEMPTS):
         try:
             return work(False)
-        except TransientError:
+        except TransientError as error:
             delay = FIRST_DELAY_SECONDS * 2 ** (attempt - 1)
-            if stop.wait(delay * random.uniform(1 - JITTER, 1 + JITTER)):
+            delay *= random.uniform(1 - JITTER, 1 + JITTER)
+            warn(f"{error} Attempt {attempt} of {ATTEMPTS}; the next one in {delay:.0f} s.")
+            if stop.wait(delay):
                 raise
     return work(True)

@@ -1,33 +1,54 @@
-"""The beginning and the end of a batch, as Prefect tasks."""
+"""The beginning and the end of a batch, in the name of the current flow run.
+
+No tasks: each task run costs a small batch as much at the server as the batch's own states do. They
+are retried as tasks are.
+"""
 
 from __future__ import annotations
 
-from prefect import task
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
 from prefect.logging import get_run_logger
 
 from pipeline import batch as plain
 from pipeline import report
 from pipeline.batch import Batch
-from pipeline.settings import CropSettings
+from pipeline.retries import retried
+from pipeline.settings import CropSettings, LimitSettings, RunSettings
+from pipeline.summary import Summary
+from storage.archives.members import Chunk
 from storage.output.manifest import Counts
 from tasks.lifecycle.current import current_run
-from tasks.retries import task_options
+
+T = TypeVar("T")
+
+_LONG_SECONDS = 5  # what takes less is not worth a line
 
 
-@task(name="plan", task_run_name="plan", **task_options())
 def plan(archive: str, output: str, settings: CropSettings) -> Batch:
-    """Run `pipeline.batch.plan` in the name of the current flow run."""
+    """Run `pipeline.batch.plan`."""
     run = current_run()
-    return plain.plan(archive, output, settings, str(run.id), run.created)
+    with _timed("Planning"):
+        return _retried(lambda: plain.plan(archive, output, settings, str(run.id), run.created))
 
 
-open_shard = task(name="open", task_run_name="open shard {shard}", **task_options())(
-    plain.open_shard
-)
-reopen = task(name="reopen", task_run_name="reopen", **task_options())(plain.reopen)
+def open_shard(
+    archive: str, output: str, shard: int, settings: CropSettings, batch: str
+) -> tuple[Batch, list[Chunk]]:
+    """Run `pipeline.batch.open_shard`."""
+    return _retried(lambda: plain.open_shard(archive, output, shard, settings, batch))
 
 
-@task(name="finish", **task_options())
+def reopen(
+    output: str, settings: RunSettings, limits: LimitSettings | None
+) -> tuple[Batch, set[int]]:
+    """Run `pipeline.batch.reopen`."""
+    return _retried(lambda: plain.reopen(output, settings, limits))
+
+
 def finish(batch: Batch, members: int, chunks: int) -> Counts:
     """Write the batch's tables from its parts.
 
@@ -36,7 +57,23 @@ def finish(batch: Batch, members: int, chunks: int) -> Counts:
     """
     for line in batch.archive.notes:
         get_run_logger().warning("%s: %s", batch.archive.uri, line)
-    return batch.output.finish(members, chunks, batch.archive.notes)
+    with _timed("Writing the tables"):
+        return _retried(lambda: batch.output.finish(members, chunks, batch.archive.notes))
 
 
-write_report = task(name="report", **task_options())(report.write_report)
+def write_report(batch: Batch, summary: Summary) -> None:
+    """Run `pipeline.report.write_report`."""
+    with _timed("Writing the report"):
+        _retried(lambda: report.write_report(batch.output, summary))
+
+
+def _retried(work: Callable[[], T]) -> T:
+    return retried(lambda _: work(), warn=get_run_logger().warning)
+
+
+@contextmanager
+def _timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    if (seconds := time.monotonic() - began) >= _LONG_SECONDS:
+        get_run_logger().info("%s took %.0f s.", what, seconds)

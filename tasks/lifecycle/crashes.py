@@ -41,6 +41,8 @@ def refuse_endless_crashes() -> int:
     try:
         with get_client(sync_client=True) as client:
             states = client.read_flow_run_states(run.id)
+            if not any(state.is_crashed() for state in states):
+                return 0
             outlived = client.read_flow_run(run.id).labels.get(OUTLIVED, 0)
     except httpx.HTTPError as error:
         get_run_logger().warning("How often the run has crashed is not known: %s", error)

@@ -20,8 +20,7 @@ from tasks.reporting.counts import COUNTS_KEY, to_rows
 LISTENER: ContextVar[Callable[[Snapshot], None] | None] = ContextVar("listener", default=None)
 """Set by a caller in the same process that wants every snapshot, such as a progress bar."""
 
-_FIRST_SECONDS = 1.0  # a batch that is over by then shows its end alone, at half the requests
-_REPORT_SECONDS = 4.0
+_REPORT_SECONDS = 4.0  # a batch that is over by then shows its end alone, at half the requests
 
 
 class Reporter:
@@ -42,38 +41,39 @@ class Reporter:
         self._progress = progress
         self._also = also
         self._log = get_run_logger()
-        self._first_report = time.monotonic() + _FIRST_SECONDS
         self._next_report = time.monotonic() + _REPORT_SECONDS
         self._bar = RunArtifact("batch-progress", "progress", f"Images of {subject} done")
         self._table = RunArtifact(COUNTS_KEY, "table", f"Images of {subject}")
         self._shown = False
 
     def tick(self) -> None:
-        """To be called a few times a second; reports after a second, and whenever it is due.
+        """To be called a few times a second; reports whenever that is due.
 
         Raises:
             Pause: the batch was suspended.
         """
         snapshot = self._tell()
         now = time.monotonic()
-        due = now >= self._next_report
-        if due:
-            self._next_report = now + _REPORT_SECONDS
-            self._log.info(describe(snapshot))
-        if (due or (not self._shown and now >= self._first_report)) and not is_away():
-            try:
-                with impatient():
-                    self._update(snapshot)
-                    if due:
-                        leave_if_suspended()
-            except httpx.HTTPError as error:  # a batch does not end because nobody can see it
-                self._log.warning("The Prefect server did not answer (%s).", error)
+        if now < self._next_report:
+            return
+        self._next_report = now + _REPORT_SECONDS
+        self._log.info(describe(snapshot))
+        if is_away():
+            return
+        try:
+            with impatient():
+                self._update(snapshot)
+                leave_if_suspended()
+        except httpx.HTTPError as error:  # a batch does not end because nobody can see it
+            self._log.warning("The Prefect server did not answer (%s).", error)
 
     def finish(self) -> None:
         """Report the end, except to those that get the summary."""
         snapshot = self._tell()
         with suppress(httpx.HTTPError):
-            self._show(snapshot)
+            if self._shown:  # of a batch that was over before, its end says all
+                self._show_bar(snapshot)
+            self._show_table(snapshot)
 
     def _tell(self) -> Snapshot:
         snapshot = self._progress.snapshot()
@@ -82,12 +82,15 @@ class Reporter:
             listener(snapshot)
         return snapshot
 
-    def _show(self, snapshot: Snapshot) -> None:
+    def _show_bar(self, snapshot: Snapshot) -> None:
         self._bar.show(100 * snapshot.share)
+
+    def _show_table(self, snapshot: Snapshot) -> None:
         self._table.show(json.dumps(to_rows(snapshot)))
 
     def _update(self, snapshot: Snapshot) -> None:
         self._shown = True
-        self._show(snapshot)
+        self._show_bar(snapshot)
+        self._show_table(snapshot)
         for update in self._also:
             update(snapshot)
