@@ -48,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batches", type=int, default=1000)
     parser.add_argument("--images", type=int, default=30, help="of each batch (default 30)")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--slots", type=int, default=2, help="of each worker (default 2)")
 
 
 def run(options: argparse.Namespace) -> Report:
@@ -60,10 +61,10 @@ def run(options: argparse.Namespace) -> Report:
         pack(photos, small, options.images)
         pack(photos, whole, options.images * options.batches)
         for number in range(options.workers):
-            workers.enter_context(process_worker(f"worker-{number}"))
+            workers.enter_context(process_worker(f"worker-{number}", options.slots))
         one = _cropped(stack, whole, 1, options.images * options.batches, folder / "one")
         many = _cropped(stack, small, options.batches, options.images, folder / "many")
-    about = f"{options.workers} workers, each with one run at a time."
+    about = f"{options.workers} workers, each with up to {options.slots} runs at a time."
     figures = {"cores": cores(), "of_the_rate_of_one": many.rate / one.rate}
     return Report(about, {"rows": [one, many]}, figures)
 

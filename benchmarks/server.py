@@ -61,8 +61,8 @@ def production() -> Iterator[tuple[Stack, Path]]:
 
 
 @contextmanager
-def process_worker(name: str) -> Iterator[int]:
-    """Run a worker with one slot, and give its process id once the server knows it.
+def process_worker(name: str, slots: int = 1) -> Iterator[int]:
+    """Run a worker with so many slots, and give its process id once the server knows it.
 
     Raises:
         RuntimeError: it does not start; the message has the end of its log.
@@ -71,7 +71,7 @@ def process_worker(name: str) -> Iterator[int]:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
     with log.open("wb") as sink:
         process = subprocess.Popen(
-            [*command, "--pool", POOL, "--limit", "1"],
+            [*command, "--pool", POOL, "--limit", str(slots)],
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
