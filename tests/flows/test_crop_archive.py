@@ -27,7 +27,10 @@ pytestmark = [pytest.mark.service, pytest.mark.usefixtures("prefect")]
 SMALL_CHUNKS = CropSettings.model_validate({"chunk": {"members": 8}})
 
 
-def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
+def test_the_server_shows_the_run(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.reporting.reporter._REPORT_SECONDS", 0.01)  # or it is over before
     state: State[Any] = crop_archive(
         str(sample), str(tmp_path / "out"), SMALL_CHUNKS, return_state=True
     )
@@ -53,6 +56,17 @@ def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
     assert summary.members == len(result(str(tmp_path / "out")).manifest)
     assert summary.resumed == 0
     assert summary.errors == {"truncated_image": 1}
+
+
+def test_a_batch_that_is_over_at_once_shows_its_end_alone(
+    sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.reporting.reporter._REPORT_SECONDS", 3600)
+    state: State[Any] = crop_archive(str(sample), str(tmp_path / "out"), return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    shown = {artifact.key for artifact in artifacts_of(run)}
+    assert shown == {"batch-summary", "batch-counts", "contact-sheet", "failed-images"}
 
 
 def test_an_archive_that_is_none_fails_the_run_with_its_line(tmp_path: Path) -> None:

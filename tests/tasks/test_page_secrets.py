@@ -122,7 +122,7 @@ def test_names_are_code_in_the_table_of_failed_images_and_in_captions(tmp_path: 
     rows = json.loads(str(artifacts["failed-images"].data))
     assert [row["path"] for row in rows] == [code(name) for name in names]
     assert all(row["message"] == f"`{row['message'].strip('`')}`" for row in rows)
-    assert artifacts["batch-progress"].description == f"Images of {code(str(archive))} done"
+    assert artifacts["batch-counts"].description == f"Images of {code(str(archive))}"
 
 
 @pytest.mark.service
