@@ -18,11 +18,11 @@ import httpx
 from prefect import task
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
-from prefect.utilities.urls import url_for
 
 from storage.errors import RedactedError, TransientError
 from storage.output.output import Output
 from tasks.reporting.counts import read_snapshots
+from tasks.reporting.links import run_link
 from tasks.retries import task_options
 
 URL_BLOCK = "facecrop-webhook-url"
@@ -54,7 +54,7 @@ def batch_result(batch: UUID) -> dict[str, Any]:
         "output": output,
         "tags": run.tags,
         "seconds": run.total_run_time.total_seconds(),
-        "link": url_for("flow-run", obj_id=batch),
+        "link": run_link(batch),
     }
     if counts:
         result |= counts.as_dict()

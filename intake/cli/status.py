@@ -12,7 +12,6 @@ from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun
-from prefect.utilities.urls import url_for
 
 from intake.cli.asking import asked
 from intake.cli.bar import Bar
@@ -34,6 +33,7 @@ from storage.fs.redact import shown
 from storage.output.layout import FAILED as FAILED_CSV
 from storage.output.manifest import FAILED_COLUMNS, failed_cells
 from storage.output.output import Output
+from tasks.reporting.links import run_link
 
 
 def show_status(batch: UUID, *, watch: bool, as_json: bool) -> int:
@@ -103,7 +103,7 @@ _STEERING = {"cancel": steering.cancel, "pause": steering.pause, "resume": steer
 
 def begun(client: SyncPrefectClient, run: FlowRun, *, watch: bool, as_json: bool) -> int:
     """Says which run was started, follows it if asked to, and returns the exit code."""
-    link = _link(run.id)
+    link = run_link(run.id)
     started = json.dumps({"id": str(run.id), "run": link}) if as_json else f"{run.id}: {link}"
     print(started, flush=True)
     return _watch(client, run.id, as_json=as_json) if watch else DONE
@@ -137,7 +137,7 @@ def _summary(client: SyncPrefectClient, batch: UUID) -> Summary:
 
 
 def _tell(seen: batches.Status, *, as_json: bool) -> int:
-    print(_json(seen) if as_json else render_status(seen, _link(seen.id)), flush=True)
+    print(_json(seen) if as_json else render_status(seen, run_link(seen.id)), flush=True)
     return _code(seen)
 
 
@@ -150,11 +150,7 @@ def _code(seen: batches.Status) -> int:
 def _json(seen: batches.Status) -> str:
     counts = seen.counts.as_dict()
     values = {name: getattr(seen, name) for name in batches.Status.__slots__ if name != "counts"}
-    return json.dumps(values | {"id": str(seen.id)} | counts | {"run": _link(seen.id)})
-
-
-def _link(run: UUID) -> str:
-    return str(url_for("flow-run", obj_id=run))
+    return json.dumps(values | {"id": str(seen.id)} | counts | {"run": run_link(seen.id)})
 
 
 def _print_failed(batch: UUID, seen: batches.Status, rows: Iterator[dict[str, Any]]) -> None:

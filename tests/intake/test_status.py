@@ -123,7 +123,7 @@ def test_a_finished_batch_is_told_as_its_manifest_has_it(
         "  skipped   not_an_image 1, system_file 1",
     ]
     assert lines[4] == f"  output    {output}"
-    assert lines[5].endswith(f"/runs/flow-run/{batch}")
+    assert lines[5].endswith(f"/v2/runs/flow-run/{batch}")
 
     code, text, _ = ask("status", batch, "--json")
     told = json.loads(text)
@@ -134,7 +134,7 @@ def test_a_finished_batch_is_told_as_its_manifest_has_it(
     assert (told["archive"], told["output"]) == (str(sample), str(output))
     assert (told["members"], told["total"], told["share"]) == (40, 40, 1.0)
     assert told["errors"] == {"truncated_image": 1}
-    assert told["run"].endswith(f"/runs/flow-run/{batch}")
+    assert told["run"].endswith(f"/v2/runs/flow-run/{batch}")
 
 
 @pytest.mark.parametrize(
