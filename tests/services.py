@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 from infra.servers.seaweedfs import S3, SeaweedFS, free_ports, seaweedfs
 from intake.cli.samples import write_sample
@@ -34,29 +34,45 @@ def web_server(folder: Path, handler: type[QuietHandler] | None = None) -> Itera
         thread.join()
 
 
+class Slow(NamedTuple):
+    """An archive and where it is served slowly.
+
+    A batch of it is in progress as long as a test needs, on any machine, at work on few images.
+
+    Attributes:
+        sample: the file.
+        url: where it comes one range at a time, each after a pause.
+        hurry: ends the pauses, for a test that has seen what it waited for.
+    """
+
+    sample: Path
+    url: str
+    hurry: Callable[[], None]
+
+
 @contextmanager
-def slow_sample(folder: Path, members: int, seconds: float) -> Iterator[tuple[Path, str]]:
-    """Write a sample, and serve it with a pause before each range; give its path and its URL."""
+def slow_sample(folder: Path, members: int, seconds: float) -> Iterator[Slow]:
+    """Write a sample, and serve it with so long a pause before each range."""
     place = folder / "sample.zip"
     write_sample(place, members)
-    with web_server(folder, slowly(seconds)) as address:
-        yield place, f"{address}/{place.name}"
+    with served_slowly(place, seconds) as slow:
+        yield slow
 
 
-def slowly(seconds: float) -> type[RangeHandler]:
-    """Files with ranges, one range at a time and each after a pause.
-
-    A batch of them is in progress as long as a test needs, on any machine, at work on few images.
-    """
+@contextmanager
+def served_slowly(file: Path, seconds: float) -> Iterator[Slow]:
+    """Serve the files of a file's folder with so long a pause before each range."""
     turn = threading.Lock()
+    hurry = threading.Event()
 
-    class Slow(RangeHandler):
+    class Handler(RangeHandler):
         def do_GET(self) -> None:
             with turn:
-                time.sleep(seconds)
+                hurry.wait(seconds)
             super().do_GET()
 
-    return Slow
+    with web_server(file.parent, Handler) as address:
+        yield Slow(file, f"{address}/{file.name}", hurry.set)
 
 
 class QuietHandler(SimpleHTTPRequestHandler):

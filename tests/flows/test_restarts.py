@@ -39,11 +39,11 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
         return len(files.glob(f"{output}/parts/*"))
 
     with (
-        slow_sample(tmp_path / "slow", MEMBERS, 0.8) as (sample, archive),
+        slow_sample(tmp_path / "slow", MEMBERS, 0.8) as slow,
         production(tmp_path) as (stack, start_worker),
     ):
         workers = {name: start_worker(name) for name in ("one", "other")}
-        run = submit(archive, output, SETTINGS)
+        run = submit(slow.url, output, SETTINGS)
         wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
         wait(lambda: parts() >= 10)
         kill(workers[taken_by(look(run.id))])  # it has the run that planned the batch, too
@@ -54,7 +54,7 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
         wait(lambda: parts() > before)
         stack.postgres.restart()
         assert not files.exists(f"{output}/manifest.parquet"), "too late to show anything"
-
+        slow.hurry()
         wait_for_end(run.id, 900)
         assert state(run.id).is_completed(), state(run.id)
         assert states(run.id).count("Crashed") == 1
@@ -63,7 +63,7 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
 
     undisturbed = tmp_path / "undisturbed"
     chunks = CropSettings.model_validate({"chunk": SETTINGS["chunk"]})
-    crop(str(sample), str(undisturbed), chunks)
+    crop(str(slow.sample), str(undisturbed), chunks)
     left, expected = result(output), result(str(undisturbed))
     assert [row["member"] for row in left.manifest] == [*range(MEMBERS)]
     assert left == expected

@@ -41,7 +41,7 @@ from tasks.plan import plan
 from tasks.reporting.reporter import Reporter
 from tasks.shards import crop_shards, plan_shards
 from tests.flows.batches import Result, result
-from tests.services import slow_sample
+from tests.services import Slow, served_slowly
 from tests.workers import (
     StartWorker,
     Worker,
@@ -73,11 +73,11 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture
+def slow(archive: Path) -> Iterator[Slow]:
     """The same archive where each of a batch's forty chunks takes a while to come."""
-    with slow_sample(tmp_path_factory.mktemp("slow"), MEMBERS, 0.8) as (_, url):
-        yield url
+    with served_slowly(archive, 0.8) as slow:
+        yield slow
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +108,11 @@ def submit_batch(archive: Path | str, output: Path, **parameters: Any) -> FlowRu
 
 
 def test_two_workers_leave_what_one_run_leaves(
-    two_workers: dict[str, Worker], slow: str, expected: Result, tmp_path: Path
+    two_workers: dict[str, Worker], slow: Slow, expected: Result, tmp_path: Path
 ) -> None:
-    run = submit_batch(slow, tmp_path / "out", priority=2, settings=QUARTERS)
+    run = submit_batch(slow.url, tmp_path / "out", priority=2, settings=QUARTERS)
+    wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
+    slow.hurry()
     wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
@@ -156,10 +158,10 @@ def test_a_batch_of_one_shard_starts_no_other_run(
 
 
 def test_cancelling_a_batch_cancels_its_shards(
-    start_worker: StartWorker, slow: str, tmp_path: Path
+    start_worker: StartWorker, slow: Slow, tmp_path: Path
 ) -> None:
     start_worker("first")
-    run = submit_batch(slow, tmp_path / "out")
+    run = submit_batch(slow.url, tmp_path / "out")
     wait(lambda: len(shards_of(run.id)) > 0)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
@@ -170,11 +172,11 @@ def test_cancelling_a_batch_cancels_its_shards(
 
 
 def test_a_batch_cancelled_while_it_starts_its_shards_leaves_none(
-    start_worker: StartWorker, slow: str, tmp_path: Path
+    start_worker: StartWorker, slow: Slow, tmp_path: Path
 ) -> None:
     start_worker("first")
     many = {"chunk": {"members": 2}, "run": {"shard_members": 2, "shards_at_once": 100}}
-    run = submit_batch(slow, tmp_path / "out", settings=many)
+    run = submit_batch(slow.url, tmp_path / "out", settings=many)
     wait(lambda: len(shards_of(run.id)) > 0, each=0.1)
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(run.id, Cancelling())
@@ -232,12 +234,13 @@ def test_a_run_cancelled_while_its_process_starts_ends_as_cancelled(
 
 
 def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
-    two_workers: dict[str, Worker], slow: str, expected: Result, tmp_path: Path
+    two_workers: dict[str, Worker], slow: Slow, expected: Result, tmp_path: Path
 ) -> None:
-    run = submit_batch(slow, tmp_path / "out", settings=HALVES)
+    run = submit_batch(slow.url, tmp_path / "out", settings=HALVES)
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
     (dies,) = (taken_by(one) for one in shards_of(run.id) if one.state_name == "Running")
     kill(two_workers[dies])
+    slow.hurry()
     wait_for_end(run.id, 400)
     assert state(run.id).is_completed(), state(run.id)
     assert result(str(tmp_path / "out")) == expected
@@ -248,9 +251,9 @@ def test_a_machine_that_dies_in_the_middle_of_a_shard_costs_only_time(
 
 
 def test_a_worker_that_is_told_to_stop_gives_its_run_back(
-    two_workers: dict[str, Worker], slow: str, expected: Result, tmp_path: Path
+    two_workers: dict[str, Worker], slow: Slow, expected: Result, tmp_path: Path
 ) -> None:
-    run = submit_batch(slow, tmp_path / "out", settings=HALVES)
+    run = submit_batch(slow.url, tmp_path / "out", settings=HALVES)
     wait(lambda: any(shard.state_name == "Running" for shard in shards_of(run.id)))
     name = taken_by(look(run.id))
     stops = two_workers[name]
@@ -260,6 +263,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_run_back(
     assert all(
         taken_by(shard) != name for shard in shards_of(run.id) if shard.state_name == "Running"
     )
+    slow.hurry()
     wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     assert states(run.id).count("Running") == 2
@@ -272,11 +276,11 @@ def has_outlived(run: FlowRun, crashes: int) -> bool:
 
 
 def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
-    start_worker: StartWorker, slow: str, expected: Result, tmp_path: Path
+    start_worker: StartWorker, slow: Slow, expected: Result, tmp_path: Path
 ) -> None:
     worker = start_worker("only")
     settings = {"chunk": {"members": 2}, "run": {"threads": 1, "shard_members": 10_000}}
-    run = submit_batch(slow, tmp_path / "out", settings=settings)
+    run = submit_batch(slow.url, tmp_path / "out", settings=settings)
     for crash in range(ATTEMPTS):
         wait(lambda: state(run.id).is_running(), each=0.1)
         if crash:  # it says that it got on after the last one
@@ -287,6 +291,7 @@ def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         wait(lambda: not state(run.id).is_running(), each=0.1)
+    slow.hurry()
     wait_for_end(run.id)
     assert state(run.id).is_completed(), state(run.id)
     done = result(str(tmp_path / "out"))

@@ -55,7 +55,7 @@ def test_workers_of_both_versions_share_a_batch(
     paths: Mapping[str, Path] = {"this": ROOT, "next": next_version(tmp_path / "next")}
     (tmp_path / "slow").mkdir()
     with (
-        slow_sample(tmp_path / "slow", 160, 1.5) as (sample, url),
+        slow_sample(tmp_path / "slow", 160, 1.5) as slow,
         process_workers(deployed, tmp_path) as start_worker,
     ):
 
@@ -64,9 +64,11 @@ def test_workers_of_both_versions_share_a_batch(
             start_worker(version)
 
         start(planner)
-        run = submit(url, str(output), SETTINGS)
+        run = submit(slow.url, str(output), SETTINGS)
         wait(lambda: len([*output.glob("parts/*")]) >= 5)
         start("next" if planner == "this" else "this")
+        wait(lambda: any(shard.state_name == "Completed" for shard in shards_of(run.id)))
+        slow.hurry()
         wait_for_end(run.id, 400)
         assert state(run.id).is_completed(), state(run.id)
         workers = {
@@ -76,7 +78,7 @@ def test_workers_of_both_versions_share_a_batch(
         monkeypatch.delenv("PYTHONPATH")
     undisturbed = tmp_path / "undisturbed"
     chunks = CropSettings.model_validate({"chunk": SETTINGS["chunk"]})
-    crop(str(sample), str(undisturbed), chunks)
+    crop(str(slow.sample), str(undisturbed), chunks)
     left, expected = result(str(output)), result(str(undisturbed))
     assert left == expected
     record = json.loads((output / "batch.json").read_text())

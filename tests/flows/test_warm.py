@@ -17,7 +17,7 @@ from prefect.deployments import run_deployment
 from detection.forking.start import can_fork
 from infra.servers.process import descendants, memory
 from tests.flows.batches import result
-from tests.services import S3, slow_sample
+from tests.services import S3, Slow, slow_sample
 from tests.workers import Worker, at_work, process_workers, state, states, wait, wait_for_end
 
 pytestmark = [
@@ -34,10 +34,10 @@ MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slow]:
     """A sample, and where each of its eight chunks takes a while to come."""
-    with slow_sample(tmp_path_factory.mktemp("warm"), MEMBERS, 0.5) as found:
-        yield found
+    with slow_sample(tmp_path_factory.mktemp("warm"), MEMBERS, 0.5) as slow:
+        yield slow
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +88,9 @@ def nothing_left(worker: Worker) -> bool:
     return all(len(list(Path(f"/proc/{pid}/task").iterdir())) == 1 for pid in servers(worker))
 
 
-def test_runs_are_forked_and_leave_nothing(
-    worker: Worker, slow: tuple[Path, str], tmp_path: Path
-) -> None:
+def test_runs_are_forked_and_leave_nothing(worker: Worker, slow: Slow, tmp_path: Path) -> None:
     before = servers(worker)
-    archive, url = slow
-    first, second = (start(url, tmp_path / name) for name in ("first", "second"))
+    first, second = (start(slow.url, tmp_path / name) for name in ("first", "second"))
     for run, name in ((first, "first"), (second, "second")):
         assert wait_for_the_middle(worker, run, tmp_path / name) >= {FORKED, "facecrop-image"}
     assert completed(first)
@@ -101,7 +98,7 @@ def test_runs_are_forked_and_leave_nothing(
     assert states(first) == ONCE
     assert nothing_left(worker)
     assert servers(worker) == before
-    cold = start(str(archive), tmp_path / "cold", warm=False)
+    cold = start(str(slow.sample), tmp_path / "cold", warm=False)
     assert completed(cold)
     one, other, started = (result(str(tmp_path / name)) for name in ("first", "second", "cold"))
     assert one == other
@@ -124,22 +121,20 @@ def test_an_idle_worker_takes_little_memory(worker: Worker) -> None:
 )
 def test_what_a_job_says_of_itself_holds(
     worker: Worker,
-    slow: tuple[Path, str],
+    slow: Slow,
     tmp_path: Path,
     job_variables: dict[str, Any],
     forked: bool,
 ) -> None:
-    run = start(slow[1], tmp_path / "out", **job_variables)
+    run = start(slow.url, tmp_path / "out", **job_variables)
     assert (FORKED in wait_for_the_middle(worker, run, tmp_path / "out")) == forked
     assert completed(run)
     assert nothing_left(worker)
 
 
-def test_two_at_once_with_other_keys_to_the_store(
-    worker: Worker, slow: tuple[Path, str], s3: S3
-) -> None:
+def test_two_at_once_with_other_keys_to_the_store(worker: Worker, slow: Slow, s3: S3) -> None:
     fs, _ = fsspec.url_to_fs(f"s3://{s3.bucket}/")
-    fs.put_file(str(slow[0]), f"{s3.bucket}/warm/sample.zip")
+    fs.put_file(str(slow.sample), f"{s3.bucket}/warm/sample.zip")
     archive, output = (f"s3://{s3.bucket}/warm/{name}" for name in ("sample.zip", "out"))
     wrong = s3.environment | {"AWS_SECRET_ACCESS_KEY": "wrong"}
     refused, right = (start(archive, output, env=env) for env in (wrong, s3.environment))
@@ -152,26 +147,24 @@ def test_two_at_once_with_other_keys_to_the_store(
 
 @pytest.mark.parametrize("kind", ["deployments.warm.server", "detection.sandbox.forkserver"])
 def test_a_fork_server_that_is_killed_loses_nothing(
-    worker: Worker, slow: tuple[Path, str], tmp_path: Path, kind: str
+    worker: Worker, slow: Slow, tmp_path: Path, kind: str
 ) -> None:
-    run = start(slow[1], tmp_path / "out")
+    run = start(slow.url, tmp_path / "out")
     wait_for_the_middle(worker, run, tmp_path / "out")
     (server,) = (pid for pid in servers(worker) if kind in Path(f"/proc/{pid}/cmdline").read_text())
     os.kill(server, signal.SIGKILL)
     assert completed(run)
     assert states(run) == ONCE
-    assert completed(start(slow[1], tmp_path / "next"))
+    assert completed(start(slow.url, tmp_path / "next"))
     assert nothing_left(worker)
     assert result(str(tmp_path / "out")) == result(str(tmp_path / "next"))
 
 
-def test_a_run_that_dies_takes_no_other_with_it(
-    worker: Worker, slow: tuple[Path, str], tmp_path: Path
-) -> None:
-    dying = start(slow[1], tmp_path / "dying", chunk=1)  # which takes longer than the other
+def test_a_run_that_dies_takes_no_other_with_it(worker: Worker, slow: Slow, tmp_path: Path) -> None:
+    dying = start(slow.url, tmp_path / "dying", chunk=1)  # which takes longer than the other
     wait_for_the_middle(worker, dying, tmp_path / "dying")
     (pid,) = (pid for pid in at_work(worker) if name_of(pid) == FORKED)
-    other = start(slow[1], tmp_path / "other")
+    other = start(slow.url, tmp_path / "other")
     wait(lambda: any((tmp_path / "other").glob("parts/*")), each=0.05)
     os.kill(pid, signal.SIGKILL)
     wait(lambda: "Crashed" in states(dying))  # and is resumed

@@ -12,9 +12,10 @@ import pytest
 
 from flows.crop_archive import crop_archive
 from intake.cli.main import main
+from intake.cli.samples import write_sample
 from pipeline.settings import CropSettings
 from tests.flows.batches import Result, result
-from tests.services import slow_sample
+from tests.services import Slow, served_slowly
 from tests.workers import Worker, at_work, process_workers, shards_of, state, states, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -41,23 +42,25 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """A sample, and where each of a batch's forty chunks of it takes a while to come."""
-    with slow_sample(tmp_path_factory.mktemp("steering"), MEMBERS, 1.0) as found:
-        yield found
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("steering") / "sample.zip"
+    write_sample(path, MEMBERS)
+    return path
+
+
+@pytest.fixture
+def slow(sample: Path) -> Iterator[Slow]:
+    """The sample where each of a batch's forty chunks takes a while to come."""
+    with served_slowly(sample, 1.0) as slow:
+        yield slow
 
 
 @pytest.fixture(scope="module")
-def archive(served: tuple[Path, str]) -> str:
-    return served[1]
-
-
-@pytest.fixture(scope="module")
-def expected(deployed: dict[str, str], served: tuple[Path, str]) -> Result:
+def expected(deployed: dict[str, str], sample: Path) -> Result:
     """What a batch of it leaves where one run does it all."""
-    output = served[0].parent / "local"
+    output = sample.parent / "local"
     settings = CropSettings.model_validate({"chunk": {"members": 5}})
-    crop_archive(str(served[0]), str(output), settings)
+    crop_archive(str(sample), str(output), settings)
     return result(str(output))
 
 
@@ -106,10 +109,10 @@ def shards_ended(batch: UUID) -> bool:
 
 
 def test_a_batch_is_paused_in_the_middle_resumed_and_its_failures_retried(
-    workers: list[Worker], archive: str, expected: Result, ask: Ask, tmp_path: Path
+    workers: list[Worker], slow: Slow, expected: Result, ask: Ask, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    batch = submit(ask, archive, output)
+    batch = submit(ask, slow.url, output)
     wait_for_the_middle(ask, batch)
     code, text = ask("pause", batch)
     assert (code, text.rpartition(": ")[2]) == (0, "paused\n")
@@ -122,17 +125,18 @@ def test_a_batch_is_paused_in_the_middle_resumed_and_its_failures_retried(
     assert (before["state"], before["images_per_second"]) == ("paused", 0)
     assert not (output / "manifest.parquet").exists()
 
+    slow.hurry()
     assert ask("resume", batch)[0] == 0
     code, text = ask("status", batch, "--watch")
     assert code == 3
-    assert text.startswith(f"{archive}: ")
+    assert text.startswith(f"{slow.url}: ")
     assert states(batch).count("Running") == 2
     assert result(str(output)) == expected
 
     code, text = ask("retry", batch, "--watch")
     assert code == 3  # what is damaged stays so
     started, line, *_ = text.splitlines()
-    assert line.startswith(f"{archive}: ")
+    assert line.startswith(f"{slow.url}: ")
     assert state(UUID(started.partition(":")[0])).is_completed()
     attempts = Counter(row["attempts"] for row in result(str(output)).manifest)
     failed = sum(row["status"] == "failed" for row in expected.manifest)
@@ -140,10 +144,10 @@ def test_a_batch_is_paused_in_the_middle_resumed_and_its_failures_retried(
 
 
 def test_a_batch_is_cancelled_in_the_middle_and_goes_on_when_it_is_submitted_again(
-    workers: list[Worker], archive: str, expected: Result, ask: Ask, tmp_path: Path
+    workers: list[Worker], slow: Slow, expected: Result, ask: Ask, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    batch = submit(ask, archive, output)
+    batch = submit(ask, slow.url, output)
     wait_for_the_middle(ask, batch)
     code, text = ask("cancel", batch)
     assert (code, text.rpartition(": ")[2]) == (0, "cancelling\n")
@@ -153,6 +157,7 @@ def test_a_batch_is_cancelled_in_the_middle_and_goes_on_when_it_is_submitted_aga
     wait(lambda: idle(workers), 60)
     assert not (output / "manifest.parquet").exists()
 
-    again = submit(ask, archive, output)
+    slow.hurry()
+    again = submit(ask, slow.url, output)
     assert ask("status", again, "--watch")[0] == 3
     assert result(str(output)) == expected
