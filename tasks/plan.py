@@ -9,7 +9,7 @@ from pipeline import batch as plain
 from pipeline import report
 from pipeline.batch import Batch
 from pipeline.settings import CropSettings
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.lifecycle.current import current_run
 from tasks.retries import task_options
 

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.output.manifest import FAILED_COLUMNS, Status, failed_rows
+from storage.output.counts import Status
+from storage.output.manifest import FAILED_COLUMNS, failed_rows
 
 MOST_FACES = 10
 """Images with this many faces or more are counted together."""

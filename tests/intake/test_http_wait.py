@@ -18,7 +18,8 @@ import pytest
 from prefect.states import Completed
 
 from intake.http.keys import make_key
-from storage.output.manifest import FaceRow, MemberRow, Status, encode_part
+from storage.output.counts import Status
+from storage.output.manifest import FaceRow, MemberRow, encode_part
 from storage.output.output import Output
 from tests.flows.gate import gate
 from tests.intake.runs import put

@@ -22,16 +22,9 @@ from pipeline.report import sheet, write_report
 from pipeline.settings import CropSettings
 from pipeline.summary import Summary
 from storage.errors import OutputError
+from storage.output.counts import Counts, Status
 from storage.output.layout import tar_name
-from storage.output.manifest import (
-    FACES_SCHEMA,
-    MANIFEST_SCHEMA,
-    Counts,
-    FaceRow,
-    MemberRow,
-    Status,
-    encode_part,
-)
+from storage.output.manifest import FACES_SCHEMA, MANIFEST_SCHEMA, FaceRow, MemberRow, encode_part
 from storage.output.output import Output
 from storage.output.webdataset import pack
 from tests.pictures import astronaut, astronaut_jpeg, encoded, no_face_jpeg

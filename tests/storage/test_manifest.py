@@ -13,17 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.output.counts import Counts, Status, count
 from storage.output.manifest import (
     FACES_SCHEMA,
     FAILED_COLUMNS,
     MANIFEST_SCHEMA,
     AccountingError,
-    Counts,
     FaceRow,
     MemberRow,
-    Status,
     assemble,
-    count,
     decode_part,
     encode_part,
     failed_cells,
@@ -70,8 +68,8 @@ class Finished:
             self.faces = pq.read_table(faces)
             self.failures = failures.getvalue().splitlines()
             self.skips = skips.getvalue().splitlines()
-            with manifest.open("rb") as file:
-                self.count = count(file)
+            with manifest.open("rb") as file, faces.open("rb") as face_file:
+                self.count = count(file, face_file)
 
 
 def test_every_row_of_every_part_is_in_the_tables_once() -> None:
@@ -96,7 +94,8 @@ def test_totals_say_what_the_manifest_says() -> None:
     batch = Finished(part(0, cropped(0, faces=2), skipped(1), failed(2)), members=3)
     assert batch.totals == batch.count
     by_code = (Counter({code: 1}) for code in ("corrupt_image", "not_an_image"))
-    assert batch.totals == Counts(3, 1, 0, 1, 1, 2, *by_code)
+    errors, skips = by_code
+    assert batch.totals == Counts(3, 1, 0, 1, 1, 2, errors, skips)
     assert batch.totals.images == 2
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.output.manifest import FaceRow, MemberRow, Status, assemble, decode_part, encode_part
+from storage.output.counts import Status
+from storage.output.manifest import FaceRow, MemberRow, assemble, decode_part, encode_part
 from storage.output.output import Output
 from storage.output.sample import FACE_SIZES, Sample, read_sample, throughput
 from tests.services import S3

@@ -9,7 +9,8 @@ from intake.cli.samples import write_sample
 from pipeline.progress import Progress, Snapshot, describe
 from storage.archives.members import Limits
 from storage.archives.opening import open_archive
-from storage.output.manifest import Counts, MemberRow, Status
+from storage.output.counts import Counts, Status
+from storage.output.manifest import MemberRow
 from tasks.reporting.counts import from_rows, to_rows
 
 TOTALS = Counts(9, 4, 2, 1, 2, 7, Counter({"truncated": 1, "encrypted": 1}))

@@ -4,7 +4,7 @@ from collections import Counter
 
 from pipeline.progress import Snapshot
 from pipeline.summary import Summary
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.reporting.names import base_name, ended_name, project_of
 from tasks.reporting.page import ended, running
 
