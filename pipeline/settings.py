@@ -154,7 +154,7 @@ class _Keep(_Group, title="Keep"):
         ge=0,
         le=1,
         description="Lowest sharpness, 0 to 1, of a face that is kept; 0: any. Most faces in focus "
-        "have 0.35 to 0.6.",
+        "have 0.3 to 0.65.",
     )
     max_yaw: float = Field(
         0.0,
