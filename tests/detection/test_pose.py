@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from detection.image import crop_faces, make_detector
 from detection.pose import _MEAN_FACE, look
@@ -73,7 +74,7 @@ def test_its_error_is_bounded() -> None:
 
 
 def test_points_that_are_no_face_s_give_numbers() -> None:
-    line = np.outer(np.arange(5), (1, 1))
+    line = np.outer(np.arange(5.0), (1, 1))
     for points in (np.zeros((5, 2)), line, line * 1e10, seen(90, 90), seen(30, 10) * 1e10):
         yaw, pitch = looked(points)
         assert -180 <= yaw <= 180
@@ -83,7 +84,7 @@ def test_points_that_are_no_face_s_give_numbers() -> None:
 def test_a_mirror_turns_a_face_to_the_other_side() -> None:
     settings = DetectionSettings()
     yaws = []
-    for picture in (astronaut(), astronaut().transpose(0)):
+    for picture in (astronaut(), astronaut().transpose(Image.Transpose.FLIP_LEFT_RIGHT)):
         data = encoded(picture, "PNG")
         image = crop_faces(data, make_detector(settings), settings, CutSettings(), 10**7)
         assert image.crops[0].look is not None

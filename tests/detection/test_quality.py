@@ -31,7 +31,8 @@ def real_faces() -> list[Pixels]:
 
 @pytest.fixture(params=range(6))
 def face(request: pytest.FixtureRequest) -> Pixels:
-    return real_faces()[request.param]
+    found: Pixels = real_faces()[request.param]
+    return found
 
 
 def resized(pixels: Pixels, scale: float) -> Pixels:
