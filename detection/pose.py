@@ -37,8 +37,8 @@ _FIT: list[list[float]] = np.linalg.pinv(_MEAN_FACE - _MEAN_FACE.mean(axis=0)).t
 def look(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Yaw and pitch of a face in degrees, whichever way its photograph was turned.
 
-    Exact for the mean face. Others have other noses: 5 degrees (root mean square) in yaw, 9 in
-    pitch, with a tenth of difference between people and points that are off by a fiftieth of the
+    Exact for the mean face. Others have other noses: the error (root mean square) is 5 degrees in
+    yaw and 7 in pitch where people differ by a tenth and points are off by a fiftieth of the
     distance of the eyes; see `tests/detection/test_pose.py`.
 
     Args:
