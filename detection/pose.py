@@ -17,21 +17,36 @@ import math
 from collections.abc import Sequence
 from operator import mul
 
-import numpy as np
-
-_MEAN_FACE = np.array(
-    [
-        [-1.0, 0.0, 0.0],
-        [1.0, 0.0, 0.0],
-        [0.0, 1.115, 0.69],
-        [-0.859, 1.953, -0.2],
-        [0.859, 1.953, -0.2],
-    ]
+MEAN_FACE = (
+    (-1.0, 0.0, 0.0),
+    (1.0, 0.0, 0.0),
+    (0.0, 1.115, 0.69),
+    (-0.859, 1.953, -0.2),
+    (0.859, 1.953, -0.2),
 )
 """x to the right, y down, z to the camera, in halves of the distance of the eyes, in the order of
 `LANDMARKS`."""
 
-_FIT: list[list[float]] = np.linalg.pinv(_MEAN_FACE - _MEAN_FACE.mean(axis=0)).tolist()
+
+def _fit() -> tuple[tuple[float, ...], ...]:
+    """The pseudoinverse (3, 5) of the mean face about its middle.
+
+    The process that has images cropped imports no numpy. The face is its own mirror image, so x is
+    independent of the others.
+    """
+    x, y, z = (
+        [one - sum(axis) / len(axis) for one in axis] for axis in zip(*MEAN_FACE, strict=True)
+    )
+    xx, yy, yz, zz = (sum(map(mul, *pair)) for pair in ((x, x), (y, y), (y, z), (z, z)))
+    area = yy * zz - yz * yz
+    return (
+        tuple(a / xx for a in x),
+        tuple((zz * b - yz * c) / area for b, c in zip(y, z, strict=True)),
+        tuple((yy * c - yz * b) / area for b, c in zip(y, z, strict=True)),
+    )
+
+
+_FIT = _fit()
 
 
 def look(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -49,7 +64,6 @@ def look(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
         stand upright, which is the person's left; and pitch, -90 to 90, positive where it looks up.
         As Tait-Bryan angles: the head is turned by yaw, then pitched, then rolled.
     """
-    # plain numbers: a parent process does this for each face, and arrays this small take longer
     across, along = zip(*points, strict=True)
     right = [sum(map(mul, row, across)) for row in _FIT]
     down = [sum(map(mul, row, along)) for row in _FIT]

@@ -24,8 +24,9 @@ _FIELDS = {
     "failed": "failed",
     "faces": "faces",
     "faces not kept": "not_kept",
-    "without a face that was kept": "none_kept",
+    "with no face that was kept": "none_kept",
 }
+_OLDER = {"faces not kept": 0, "with no face that was kept": 0}  # what older tables have no row of
 _BY_CODE = {
     "failed: ": "errors",
     "skipped: ": "skips",
@@ -52,11 +53,8 @@ def to_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 def from_rows(rows: list[dict[str, Any]]) -> Snapshot:
     """What `to_rows` was given."""
-    values = {row["count"]: row["number"] for row in rows}
-    counted: dict[str, Any] = {
-        field: values.get(name, 0)  # an older Facecrop kept all faces
-        for name, field in _FIELDS.items()
-    }
+    values = _OLDER | {row["count"]: row["number"] for row in rows}
+    counted: dict[str, Any] = {field: values[name] for name, field in _FIELDS.items()}
     for prefix, field in _BY_CODE.items():
         codes = (name for name in values if name.startswith(prefix))
         counted[field] = Counter({code.removeprefix(prefix): values[code] for code in codes})

@@ -11,13 +11,13 @@ from PIL import Image
 from detection.image import crop_faces, make_detector
 from detection.options import Pick
 from detection.pick import pick_score
-from detection.pose import _MEAN_FACE
+from detection.pose import MEAN_FACE
 from detection.result import Crop
 from detection.settings import CutSettings, DetectionSettings
 from tests.pictures import astronaut, group
 
 SIZE = 900, 600
-FRONT = [(float(x), float(y)) for x, y, _ in _MEAN_FACE]
+FRONT = [(float(x), float(y)) for x, y, _ in MEAN_FACE]
 ASIDE = [(x + 0.9 * (place == 2), y) for place, (x, y) in enumerate(FRONT)]
 
 

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from detection.image import crop_faces, make_detector
-from detection.pose import _MEAN_FACE, look
+from detection.pose import MEAN_FACE, look
 from detection.settings import CutSettings, DetectionSettings
 from tests.pictures import astronaut, encoded
 
 Points = NDArray[np.float64]
 
+FACE: Points = np.array(MEAN_FACE)
 
-def seen(
-    yaw: float, pitch: float, roll: float = 0, face: Points = _MEAN_FACE, near: float = 0
-) -> Points:
+
+def seen(yaw: float, pitch: float, roll: float = 0, face: Points = FACE, near: float = 0) -> Points:
     """Five points of a face that was turned by yaw, pitched, then rolled (clockwise), in pixels.
 
     Args:
@@ -46,7 +46,7 @@ def test_the_mean_face_is_known_exactly(yaw: float, pitch: float, roll: float) -
 
 
 def test_right_and_up_are_the_picture_s() -> None:
-    points = _MEAN_FACE[:, :2].copy()
+    points = FACE[:, :2].copy()
     points[2] += (0.3, 0)  # the tip of the nose, to the right
     yaw, pitch = looked(points)
     assert yaw > 10
@@ -61,7 +61,7 @@ def test_its_error_is_bounded() -> None:
     random = np.random.default_rng(0)
     wrong = []
     for _ in range(2000):
-        face = _MEAN_FACE * (1 + random.normal(0, 0.1, (1, 3)))
+        face = FACE * (1 + random.normal(0, 0.1, (1, 3)))
         face[2] += random.normal(0, 0.1, 3) * (0, 1, 1)
         yaw, pitch = random.uniform(-60, 60), random.uniform(-15, 15)
         points = seen(yaw, pitch, random.uniform(-30, 30), face, 0.05)
