@@ -17,11 +17,11 @@ from detection.sandbox.replies import Outcome, UnforeseenError
 from pipeline.keep import rejects
 from pipeline.settings import CropSettings, KeepSettings
 from storage.archives.members import Chunk, Entry
-from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
+from storage.errors import MemberErrorCode, MemberWarning, SkipReason, StorageError, TransientError
 from storage.output.counts import Status
 from storage.output.layout import CROPS, REJECTED, tar_name
 from storage.output.manifest import FaceRow, MemberRow
-from storage.output.names import crop_stem, looks_like_image, nests
+from storage.output.names import crop_stem, lies_in, looks_like_image, nests
 
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
@@ -115,7 +115,7 @@ def _of_image(
             crop_ms=image.crop_ms,
             sha256=digest,
             pages=image.pages,
-            warnings=sorted({*entry.warnings, *image.warnings}),
+            warnings=sorted({*entry.warnings, *image.warnings, *_renamed(entry, settings)}),
             face_rows=faces,
         ),
         [crop.data for crop, face in zip(image.crops, faces, strict=True) if face.crop is not None],
@@ -154,6 +154,13 @@ def _crop_stem(entry: Entry, chunk: Chunk, settings: CropSettings) -> str:
         return f"{tar_name(chunk.number)}/{entry.index:08d}"
     taken = REJECTED if settings.keep.otherwise == "folder" else ""
     return crop_stem(entry.name, entry.index, entry.index in chunk.duplicates, taken)
+
+
+def _renamed(entry: Entry, settings: CropSettings) -> list[MemberWarning]:
+    """What is to be told of a member whose folder the crops of rejected faces need."""
+    if settings.keep.otherwise != "folder" or settings.output.layout == "shards":
+        return []
+    return [MemberWarning.NAME_CHANGED] if lies_in(entry.name, REJECTED) else []
 
 
 def _face_row(crop: Crop, stem: str, settings: CropSettings) -> FaceRow:

@@ -179,11 +179,16 @@ def crop_stem(name: str, index: int, duplicate: bool, taken: str = "") -> str:
     """
     path = name.replace("\\", "/")
     stem = _safe(path)
-    if taken and fold(stem).startswith(f"{taken}/"):
+    if taken and lies_in(name, taken):
         stem = f"_{stem}"
     if duplicate or stem != path or _NUMBERED.search(path):
         stem += f"~{index}"
     return stem
+
+
+def lies_in(name: str, folder: str) -> bool:
+    """Whether a member's crops would lie in this folder, on one file system or another."""
+    return fold(_safe(name.replace("\\", "/"))).startswith(f"{folder}/")
 
 
 def _safe(path: str) -> str:

@@ -144,6 +144,7 @@ def test_others_have_a_folder_that_is_no_member_s(
         "crops/_rejected/both.jpg_1.jpg",
     }
     assert "crops/__Rejected/a/blurred.jpg~3_0.jpg" in found.crops
+    assert [row["warnings"] for row in found.manifest] == [[], [], [], ["name_changed"], []]
     output = Output(str(tmp_path / "out"))
     assert dict(output.crops()) == found.crops
     assert output.remove() == []
