@@ -11,7 +11,18 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks import accuracy, crowds, growth, latency, limit, many, million, small, upload
+from benchmarks import (
+    accuracy,
+    crowds,
+    growth,
+    latency,
+    limit,
+    many,
+    million,
+    quality,
+    small,
+    upload,
+)
 
 _BENCHMARKS = {
     "accuracy": accuracy,
@@ -21,6 +32,7 @@ _BENCHMARKS = {
     "limit": limit,
     "many": many,
     "million": million,
+    "quality": quality,
     "small": small,
     "upload": upload,
 }

@@ -92,10 +92,3 @@ def _encoded(pixels: Pixels, image_format: ImageFormat, quality: int) -> bytes:
     if not done:
         raise RuntimeError(f"OpenCV cannot write {image_format}.")
     return data.tobytes()
-
-
-def sharpness(pixels: Pixels) -> float:
-    """Variance of the grey image's Laplacian: higher is sharper (Pech-Pacheco et al., 2000)."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    _, deviation = cv2.meanStdDev(cv2.Laplacian(grey, cv2.CV_16S))
-    return float(deviation[0, 0] ** 2)

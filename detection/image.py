@@ -9,7 +9,7 @@ import numpy as np
 
 from detection.codecs.decode import Source
 from detection.colours import CropColours
-from detection.crop import cut, encode, sharpness
+from detection.crop import cut, encode
 from detection.decoded import Decoded
 from detection.detectors.base import Detector, Faces
 from detection.detectors.haar import Haar
@@ -18,7 +18,9 @@ from detection.errors import ImageError, ImageWarning
 from detection.geometry import region_around, square_around
 from detection.options import MEMORY_MIB, MOST_FACES, Cut, Detection
 from detection.passes import find_faces, first_share, lowest_score
-from detection.result import Crop, Image
+from detection.pick import pick_score
+from detection.quality import measure
+from detection.result import Box, Crop, Image, Points
 from detection.turns import turned
 
 
@@ -96,9 +98,9 @@ def _of_page(
     found = find_faces(image, detector, detection)
     if found.may_miss:
         source.warnings.add(ImageWarning.SMALL_FACES)
-    faces = _select(found.faces, source, detection, crop)
+    faces, picked = _select(image, found.faces, detection, crop)
     detected = perf_counter()
-    crops = _cut_all(image, page, faces, found.quarters, crop)
+    crops = _cut_all(image, page, faces, picked, found.quarters, crop)
     if crops and found.quarters:
         source.warnings.add(ImageWarning.TURNED)
     done = perf_counter()
@@ -114,50 +116,84 @@ def _of_page(
     )
 
 
-def _select(faces: Faces, source: Source, detection: Detection, crop: Cut) -> Faces:
-    """The faces that are wanted, largest first; equals from the top, then from the left."""
+def _select(
+    image: Decoded, faces: Faces, detection: Detection, crop: Cut
+) -> tuple[Faces, list[float]]:
+    """The faces that are wanted, in the order of `crop.pick`, and what they were ranked by.
+
+    Of equals the larger come first, then those from the top, then from the left.
+    """
+    width, height = image.source.width, image.source.height
     x, y, w, h = faces.boxes.T
-    inside = (
-        (x + w / 2 >= 0)
-        & (x + w / 2 < source.width)
-        & (y + h / 2 >= 0)
-        & (y + h / 2 < source.height)
+    inside = (x + w / 2 >= 0) & (x + w / 2 < width) & (y + h / 2 >= 0) & (y + h / 2 < height)
+    faces = faces.take(np.flatnonzero(inside & (np.minimum(w, h) >= detection.min_face)))
+    picked = _pick_scores(image, faces, crop)
+    x, y, w, h = faces.boxes.T
+    keys = [x, y, -(w * h)]
+    if crop.pick != "largest":
+        keys.append(-np.array(picked))
+    ranked = np.lexsort(keys)[: crop.max_faces or MOST_FACES]
+    return faces.take(ranked), [picked[place] for place in ranked]
+
+
+def _pick_scores(image: Decoded, faces: Faces, crop: Cut) -> list[float]:
+    pixels = image.at(0)  # those that there are
+    size = image.source.width, image.source.height
+    scale = pixels.shape[1] / size[0]
+    scores = []
+    for box, score, points in zip(*_plain(faces), strict=True):
+        sharpness = measure(pixels, box, scale).sharpness if crop.pick == "best" else 0.0
+        scores.append(pick_score(crop.pick, box, size, score, points, sharpness))
+    return scores
+
+
+def _plain(faces: Faces) -> tuple[list[Box], list[float | None], list[Points | None]]:
+    """Boxes, scores and landmarks as plain numbers; None for what a detector does not give."""
+    return (
+        [tuple(box) for box in faces.boxes.tolist()],
+        [None if np.isnan(score) else float(score) for score in faces.scores],
+        [
+            None if np.isnan(points).any() else tuple(map(tuple, points.tolist()))
+            for points in faces.landmarks
+        ],
     )
-    wanted = np.flatnonzero(inside & (np.minimum(w, h) >= detection.min_face))
-    order = np.lexsort((x[wanted], y[wanted], -(w * h)[wanted]))
-    ranked = wanted[order]
-    return faces.take(ranked[: crop.max_faces or MOST_FACES])
 
 
-def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: Cut) -> list[Crop]:
+def _cut_all(
+    image: Decoded, page: int, faces: Faces, picked: list[float], quarters: int, settings: Cut
+) -> list[Crop]:
     source = image.source
     squares = [square_around(box, settings.padding) for box in faces.boxes]
     if not squares:
         return []
     pixels, origin = image.at(0), (0, 0)
-    scale = pixels.shape[1] / source.width
+    scale, reduction = pixels.shape[1] / source.width, image.reduction
     needed = source.reduction_for(settings.size / min(square.side for square in squares))
     if needed < image.reduction:
         pixels, origin = source.decode_around(region_around(squares), needed)
-        scale = -(-source.width // needed) / source.width
+        scale, reduction = -(-source.width // needed) / source.width, needed
     colours = CropColours(source, keep=settings.color == "keep")
+    boxes, scores, landmarks = _plain(faces)
     crops = []
     for rank, square in enumerate(squares):
         face = colours.of(turned(cut(pixels, square, scale, settings.size, origin), quarters))
-        score, points = float(faces.scores[rank]), faces.landmarks[rank]
-        x, y, w, h = (float(value) for value in faces.boxes[rank])
+        sharpness, brightness, contrast = measure(pixels, boxes[rank], scale, origin)
         crops.append(
             Crop(
                 rank,
                 page,
                 (source.width, source.height),
-                (x, y, w, h),
-                None if np.isnan(score) else score,
-                None if np.isnan(points).any() else tuple((float(a), float(b)) for a, b in points),
+                boxes[rank],
+                scores[rank],
+                landmarks[rank],
                 square,
                 -90 * quarters % 360,
-                sharpness(face),
+                sharpness,
                 encode(face, settings.format, settings.quality, colours.embedded),
+                picked[rank],
+                1 / reduction,
+                brightness,
+                contrast,
             )
         )
     return crops

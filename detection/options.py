@@ -13,6 +13,7 @@ ImageFormat = Literal["jpg", "png", "webp"]
 Method = Literal["yunet", "haar"]
 Pages = Literal["first", "all"]
 Color = Literal["srgb", "keep"]
+Pick = Literal["largest", "central", "best"]
 
 MOST_CROP_SIDE = 2048
 """Of a crop, in pixels."""
@@ -78,6 +79,7 @@ class CutOptions:
     format: ImageFormat
     quality: int
     color: Color
+    pick: Pick
 
 
 if TYPE_CHECKING:

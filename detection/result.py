@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from detection.errors import ImageWarning
 from detection.geometry import Square
+from detection.pose import look
+
+Box = tuple[float, float, float, float]
+Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +18,8 @@ class Crop:
     """One face, cut out.
 
     Attributes:
-        rank: 0 for the largest face of its image; those of the next page go on from there.
+        rank: 0 for the face of its image that comes first by `pick_score`; those of the next page
+            go on from there.
         page: of the file, from 0.
         size: width and height of that page, upright, in pixels.
         box: x, y, w, h in pixels of the upright full image; may reach past its edge.
@@ -22,20 +27,28 @@ class Crop:
         landmarks: five x, y pairs in the same pixels, in the order of `LANDMARKS`, or None.
         square: what was cut out, in the same pixels.
         turn: degrees clockwise, 0, 90, 180 or 270, by which it was turned then, to stand upright.
-        sharpness: variance of the Laplacian of the crop.
+        sharpness: of its box, 0 to 1, as `detection.quality` measures it.
         data: the encoded crop.
+        pick_score: what it was ranked by, 0 to 1: `detection.pick`.
+        sharpness_scale: size of the pixels that the sharpness is of, over their full size: 1, or a
+            half, a quarter, an eighth where a JPEG was decoded so.
+        brightness, contrast: mean and standard deviation of the luma of its box, 0 to 255.
     """
 
     rank: int
     page: int
     size: tuple[int, int]
-    box: tuple[float, float, float, float]
+    box: Box
     score: float | None
-    landmarks: tuple[tuple[float, float], ...] | None
+    landmarks: Points | None
     square: Square
     turn: int
     sharpness: float
     data: bytes
+    pick_score: float
+    sharpness_scale: float
+    brightness: float
+    contrast: float
 
     @property
     def roll(self) -> float | None:
@@ -44,6 +57,11 @@ class Crop:
             return None
         (right_x, right_y), (left_x, left_y) = self.landmarks[:2]
         return math.degrees(math.atan2(left_y - right_y, left_x - right_x))
+
+    @property
+    def look(self) -> tuple[float, float] | None:
+        """Yaw and pitch in degrees, as `detection.pose` estimates them; None without landmarks."""
+        return None if self.landmarks is None else look(self.landmarks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from detection.options import (
     ImageFormat,
     Method,
     Pages,
+    Pick,
 )
 
 Profile = Literal["fast", "balanced", "thorough"]
@@ -152,8 +153,15 @@ class CutSettings(BaseModel, title="Crop"):
         0,
         ge=0,
         le=MOST_FACES,
-        description="At most this many faces an image, the largest first. 1 keeps the largest, "
-        "0 keeps all.",
+        description="At most this many faces an image, in the order of crop.pick. 1 keeps the "
+        "first, 0 keeps all.",
+    )
+    pick: Pick = Field(
+        "largest",
+        description="Order of an image's faces, and so which are kept where max_faces says how "
+        "many. largest: by size. central: by how near to the middle, weighed by size, so that "
+        "nobody far behind comes first. best: by size, nearness to the middle, sharpness, looking "
+        "at the camera and the detector's score together.",
     )
     format: ImageFormat = Field("jpg", description="File format of the crops.")
     quality: int = Field(90, ge=1, le=100, description="Quality of JPEG and WebP crops, 1 to 100.")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 from pipeline.batch import Batch
 from pipeline.images import ImagePool
 from pipeline.member import CroppedMember, crop_members
 from storage.archives.members import Chunk, Entry
 from storage.errors import OutputError
-from storage.output.layout import CROPS, tar_name
 from storage.output.manifest import encode_part, failed_members, replace_rows
 from storage.output.webdataset import pack
 
@@ -103,22 +103,30 @@ def _crop(
     members = sorted(images.map(work, wanted()), key=lambda member: member.row.member)
     packed = batch.settings.output.layout == "shards"
     crops = dict(chain.from_iterable(_files(member, packed) for member in members))
-    if crops and packed:
-        crops = {f"{CROPS}/{tar_name(chunk.number)}": pack(crops)}
-    return members, crops
+    return members, _packed(crops) if packed else crops
 
 
 def _files(member: CroppedMember, packed: bool) -> Iterator[tuple[str, bytes]]:
-    for face, crop in zip(member.row.face_rows, member.crops, strict=True):
+    faces = ((face, face.crop) for face in member.row.face_rows if face.crop is not None)
+    for (face, path), crop in zip(faces, member.crops, strict=True):
+        yield path, crop
         if not packed:
-            yield face.crop, crop
             continue
-        name = face.crop.rpartition("/")[2]
-        yield name, crop
-        about = {
+        about: dict[str, Any] = {
             "path": member.row.path,
             "rank": face.rank,
             "box": [face.x, face.y, face.w, face.h],
             "score": face.score,
         }
-        yield f"{name.partition('.')[0]}.json", json.dumps(about).encode()
+        if face.kept_why:
+            about |= {"kept": False, "kept_why": face.kept_why}
+        yield f"{path.rpartition('.')[0]}.json", json.dumps(about).encode()
+
+
+def _packed(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The TARs that these files lie in, by path."""
+    tars: dict[str, dict[str, bytes]] = {}
+    for path, data in files.items():
+        tar, _, name = path.rpartition("/")
+        tars.setdefault(tar, {})[name] = data
+    return {tar: pack(members) for tar, members in tars.items()}

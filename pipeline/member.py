@@ -14,12 +14,14 @@ from detection.result import Crop
 from detection.sandbox.pool import crop_isolated
 from detection.sandbox.protocol import Bounds
 from detection.sandbox.replies import Outcome, UnforeseenError
-from pipeline.settings import CropSettings
+from pipeline.keep import rejects
+from pipeline.settings import CropSettings, KeepSettings
 from storage.archives.members import Chunk, Entry
-from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
-from storage.output.layout import CROPS, tar_name
-from storage.output.manifest import FaceRow, MemberRow, Status
-from storage.output.names import crop_stem, looks_like_image, nests
+from storage.errors import MemberErrorCode, MemberWarning, SkipReason, StorageError, TransientError
+from storage.output.counts import Status
+from storage.output.layout import CROPS, REJECTED, tar_name
+from storage.output.manifest import FaceRow, MemberRow
+from storage.output.names import crop_stem, lies_in, looks_like_image, nests
 
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CroppedMember:
-    """A member's row, with its encoded crops in the order of the row's faces."""
+    """A member's row, with its encoded crops in the order of those of its faces that have one."""
 
     row: MemberRow
     crops: list[bytes]
@@ -99,6 +101,7 @@ def _of_image(
         return _failed_image(entry, data, INTERNAL_ERROR, message)
     image, digest = outcome
     stem = _crop_stem(entry, chunk, settings)
+    faces = [_face_row(crop, stem, settings) for crop in image.crops]
     return CroppedMember(
         MemberRow(
             entry.index,
@@ -112,13 +115,10 @@ def _of_image(
             crop_ms=image.crop_ms,
             sha256=digest,
             pages=image.pages,
-            warnings=sorted({*entry.warnings, *image.warnings}),
-            face_rows=[
-                _face_row(crop, f"{stem}_{crop.rank}.{settings.crop.format}")
-                for crop in image.crops
-            ],
+            warnings=sorted({*entry.warnings, *image.warnings, *_renamed(entry, settings)}),
+            face_rows=faces,
         ),
-        [crop.data for crop in image.crops],
+        [crop.data for crop, face in zip(image.crops, faces, strict=True) if face.crop is not None],
     )
 
 
@@ -148,16 +148,27 @@ def _row_alone(
 
 
 def _crop_stem(entry: Entry, chunk: Chunk, settings: CropSettings) -> str:
-    """Where the member's crops go, below the output, without rank and extension."""
+    """Where the member's crops go, below their folder, without rank and extension."""
     if settings.output.layout == "shards":
         # WebDataset takes what precedes the first dot for the sample's key
-        return f"{CROPS}/{tar_name(chunk.number)}/{entry.index:08d}"
-    return f"{CROPS}/{crop_stem(entry.name, entry.index, entry.index in chunk.duplicates)}"
+        return f"{tar_name(chunk.number)}/{entry.index:08d}"
+    taken = REJECTED if settings.keep.otherwise == "folder" else ""
+    return crop_stem(entry.name, entry.index, entry.index in chunk.duplicates, taken)
 
 
-def _face_row(crop: Crop, path: str) -> FaceRow:
+def _renamed(entry: Entry, settings: CropSettings) -> list[MemberWarning]:
+    """What is to be told of a member whose folder the crops of rejected faces need."""
+    if settings.keep.otherwise != "folder" or settings.output.layout == "shards":
+        return []
+    return [MemberWarning.NAME_CHANGED] if lies_in(entry.name, REJECTED) else []
+
+
+def _face_row(crop: Crop, stem: str, settings: CropSettings) -> FaceRow:
     x, y, w, h = crop.box
     points = crop.landmarks
+    why = [reason.value for reason in rejects(crop, settings.keep)]
+    folder = _folder(settings.keep, kept=not why)
+    yaw, pitch = crop.look or (None, None)
     return FaceRow(
         crop.rank,
         crop.page,
@@ -172,7 +183,22 @@ def _face_row(crop: Crop, path: str) -> FaceRow:
         crop.square.side,
         crop.square.outside(*crop.size),
         crop.sharpness,
-        path,
+        None if folder is None else f"{folder}/{stem}_{crop.rank}.{settings.crop.format}",
         crop.turn,
         crop.roll,
+        crop.pick_score,
+        crop.sharpness_scale,
+        yaw,
+        pitch,
+        crop.brightness,
+        crop.contrast,
+        not why,
+        why,
     )
+
+
+def _folder(keep: KeepSettings, *, kept: bool) -> str | None:
+    """Where a face's crop goes, below the output; None for nowhere."""
+    if kept or keep.otherwise == "mark":
+        return CROPS
+    return f"{CROPS}/{REJECTED}" if keep.otherwise == "folder" else None

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from storage.archives.members import Archive
-from storage.output.manifest import Counts, MemberRow
+from storage.output.counts import Counts
+from storage.output.manifest import MemberRow
 
 _WINDOW_SECONDS = 30.0  # what "now" means in a rate: long enough to span a chunk's writing
 

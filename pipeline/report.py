@@ -21,7 +21,7 @@ from pipeline.cores import cores
 from pipeline.summary import Summary
 from storage.fs.redact import shown
 from storage.output.output import Output
-from storage.output.sample import FACE_SIZES, Sample, Throughput, throughput
+from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, Throughput, throughput
 
 _MOST_BYTES = 4_900_000  # of the page: all of it but the pictures never comes near that
 _MOST_MEMBERS = 1000
@@ -35,6 +35,7 @@ _SPANS = 60
 
 SHEET_COLUMNS = 8
 SHEET_CELL = 120
+_CUTS = {"sharpness": "min_sharpness", "yaw": "max_yaw", "score": "min_score"}
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
@@ -48,6 +49,8 @@ def write_report(output: Output, summary: Summary) -> None:
     record = output.record()
     done = _throughput(output, datetime.fromisoformat(record["created"]))
     packed = record["settings"]["output"]["layout"] == "shards"
+    keep = record["settings"].get("keep", {})  # an older Facecrop has kept all
+    dropped = sum(face["crop"] is None for face in sample.faces)
     data = {
         **summary.model_dump(exclude={"archive", "output"}),
         "archive": _cut(summary.archive),
@@ -59,11 +62,18 @@ def write_report(output: Output, summary: Summary) -> None:
         "packed": packed,
         "sample": {
             "members": [_with_cut(row, "path") for row in sample.members],
-            "memberFaces": sample.member_faces,
+            "memberFaces": sample.member_faces - dropped,
         },
         "failures": [_with_cut(row, "path", "message") for row in sample.failures],
         "facesPerImage": sample.faces_per_image,
-        "faceSizes": {"from": FACE_SIZES, "faces": sample.face_sizes},
+        "faceValues": {
+            "size": {"from": FACE_SIZES, "faces": sample.face_sizes, "cut": keep.get("min_face")},
+            **{
+                name: {"from": FACE_BINS[name], "faces": faces, "cut": keep.get(_CUTS[name])}
+                for name, faces in sample.face_values.items()
+            },
+        },
+        "keepElse": keep.get("else"),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
     faces = _faces(output, sample)
@@ -97,7 +107,8 @@ def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:
     from detection.contact_sheet import thumbnail
 
     places = {row["member"]: place for place, row in enumerate(sample.members)}
-    crops = (crop for _, crop in output.read_crops(face["crop"] for face in sample.faces))
+    faces = [face for face in sample.faces if face["crop"] is not None]
+    crops = (crop for _, crop in output.read_crops(face["crop"] for face in faces))
     pictures: list[bytes | None] = []
     with ThreadPoolExecutor(cores()) as pool:
         while some := list(islice(crops, _CROPS_AT_ONCE)):  # of which each may have megabytes
@@ -108,11 +119,20 @@ def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:
             "score": face["score"],
             "box": [round(face[side]) for side in ("x", "y", "w", "h")],
             "crop": face["crop"],
+            "sharpness": _rounded(face, "sharpness", 2) if face.get("sharpness_scale") else None,
+            "yaw": _rounded(face, "yaw", 0),
+            "pitch": _rounded(face, "pitch", 0),
+            "why": face.get("kept_why") or [],
             "picture": base64.b64encode(picture).decode(),
         }
-        for face, picture in zip(sample.faces, pictures, strict=True)
+        for face, picture in zip(faces, pictures, strict=True)
         if picture is not None
     ]
+
+
+def _rounded(face: dict[str, Any], name: str, digits: int) -> float | None:
+    value = face.get(name)
+    return None if value is None else round(value, digits)
 
 
 def _page(data: dict[str, Any]) -> bytes:

@@ -5,9 +5,9 @@ A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 
 from detection.settings import CutSettings, DetectionSettings
 from storage.archives.spelling import AUTO, is_encoding
@@ -143,6 +143,71 @@ class ChunkSettings(_Group, title="Chunk"):
         return ChunkSettings(members=min(self.members, shard_members), mib=mib)
 
 
+Otherwise = Literal["mark", "drop", "folder"]
+
+
+class _Keep(_Group, title="Keep"):
+    """Which of the faces that were found are worth keeping, and what is done with others."""
+
+    min_sharpness: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Lowest sharpness, 0 to 1, of a face that is kept; 0: any. Most faces in focus "
+        "have 0.3 to 0.65.",
+    )
+    max_yaw: float = Field(
+        0.0,
+        ge=0,
+        le=90,
+        description="Degrees, at most, by which a face that is kept is turned to either side; 0: "
+        "any. A profile has 90.",
+    )
+    min_face: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Smallest face that is kept, in pixels of the original image: the shorter side "
+        "of its box. 0: any.",
+    )
+    min_score: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Lowest score, 0 to 1, of the detector for a face that is kept; 0: any.",
+    )
+
+    @property
+    def otherwise(self) -> Otherwise:
+        """The field `else`, which Python takes for a word of its own."""
+        return cast(Otherwise, getattr(self, "else"))
+
+
+if TYPE_CHECKING:
+
+    class KeepSettings(_Keep):
+        """`_Keep`, and the field `else`: made below, where it can have that name."""
+
+else:
+    KeepSettings = create_model(
+        "KeepSettings",
+        __base__=_Keep,
+        __doc__=_Keep.__doc__,
+        **{
+            "else": (
+                Otherwise,
+                Field(
+                    "mark",
+                    description="What is done with other faces. mark: their crops are written as "
+                    "all are, and the column kept tells. drop: they have no crop. folder: their "
+                    "crops go to a folder of their own, crops/_rejected. Each has a row in "
+                    "faces.parquet, that says why.",
+                ),
+            )
+        },
+    )
+
+
 class OutputSettings(_Group, title="Output"):
     """How crops are laid out."""
 
@@ -185,6 +250,9 @@ class CropSettings(_Group):
 
     detection: DetectionSettings = Field(DetectionSettings(), description="How faces are found.")
     crop: CutSettings = Field(CutSettings(), description="How faces are cut out.")
+    keep: KeepSettings = Field(
+        KeepSettings(), description="Which of the faces are worth keeping; all, unless asked."
+    )
     input: InputSettings = Field(InputSettings(), description="How what was handed in is read.")
     limits: LimitSettings = Field(
         LimitSettings(), description="Bounds that hold whatever an archive says."

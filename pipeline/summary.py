@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from detection.errors import ImageWarning
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 
 
 class Summary(BaseModel):
@@ -19,6 +19,9 @@ class Summary(BaseModel):
         errors: how many members failed with each code.
         skips: how many were skipped for each reason.
         warnings: how many were read with each doubt; `docs/output.md` says what each means.
+        not_kept: how many faces were not worth keeping, by the settings.
+        none_kept: how many members have faces of which none was.
+        rejects: how many faces were not kept for each reason.
         notes: what a person should know of the batch as a whole, a line each.
         resumed: how many members earlier runs had done; None where only the output was read.
         seconds: that this run took.
@@ -37,6 +40,9 @@ class Summary(BaseModel):
     errors: dict[str, int]
     skips: dict[str, int] = {}
     warnings: dict[str, int] = {}
+    not_kept: int = 0
+    none_kept: int = 0
+    rejects: dict[str, int] = {}
     notes: list[str] = []
     resumed: int | None
     seconds: float

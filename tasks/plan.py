@@ -20,7 +20,7 @@ from pipeline.retries import retried
 from pipeline.settings import CropSettings, LimitSettings, RunSettings
 from pipeline.summary import Summary
 from storage.archives.members import Chunk
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.lifecycle.current import current_run
 
 T = TypeVar("T")

@@ -30,7 +30,7 @@ from pipeline.window import crop_chunks
 from storage.archives.members import Chunk
 from storage.archives.plan import decode_chunks, encode_chunks
 from storage.errors import RedactedError
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.lifecycle.current import current_run
 from tasks.lifecycle.priority import preempt, queue_name
 from tasks.lifecycle.server import hurry, hurry_if_ended_by, impatient, is_away, is_gone

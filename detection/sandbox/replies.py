@@ -15,14 +15,14 @@ from detection.codecs.sniff import sniff
 from detection.errors import ImageError, ImageErrorCode, ImageWarning, one_line
 from detection.geometry import square_around
 from detection.options import JPEG_TIMES, MOST_FACES, MOST_PROFILE_BYTES
+from detection.pick import pick_score
 from detection.result import Crop, Image
 from detection.sandbox.protocol import TRACE_CHARACTERS, Bounds
 from detection.settings import CutSettings, DetectionSettings
 
-_FACE_BYTES = 2048  # of text; 17 numbers of 25 characters, with their names
+_FACE_BYTES = 2048  # of text; 21 numbers of 25 characters, with their names
 _TEXT_BYTES = 1 << 16  # beside the faces
 _CROP_HEADER_BYTES = 1 << 16
-_MOST_SHARPNESS = 2e6  # the Laplacian of bytes is within ±1020
 _MOST_MS = 1e9
 _ROUNDING_PX = 1.0  # boxes are float32 in the child, of an image of up to 2 ** 30 pixels a side
 _FARTHEST = 64  # times the image's longer side, and _NEAR_PX: beyond it nothing is ever found
@@ -37,10 +37,13 @@ _IMAGE = {
 }  # fmt: skip
 _CROP = {
     "rank", "page", "size", "box", "score", "landmarks", "square", "turn", "sharpness",
-    "data",
+    "data", "pick_score", "sharpness_scale", "brightness", "contrast",
 }  # fmt: skip
 _MOST_PAGES = 1 << 31
 _TURNS = (0, 90, 180, 270)
+_SCALES = (1.0, 0.5, 0.25, 0.125)  # of decoded pixels: `detection.codecs.decode.REDUCTIONS`
+_MOST_DEVIATION = 127.5  # of bytes: half of them 0, half 255
+_ROUNDING = 1e-6  # of scores that are the same but for where they were computed, or in float32
 
 
 class ReplyError(Exception):
@@ -214,9 +217,23 @@ def _crop(one: dict[str, Any], data: bytes, rank: int, image: Image, job: Job) -
     turn = one["turn"]
     turns = _TURNS if job.detection.passes.turned_side else _TURNS[:1]
     _require(type(turn) is int and turn in turns, "a turn that was not asked for")
-    sharpness = _number(one["sharpness"], 0, _MOST_SHARPNESS)
+    sharpness = _number(one["sharpness"], 0, 1)
+    scale = _number(one["sharpness_scale"], 0, 1)
+    _require(scale in _SCALES, "a scale that nothing is decoded at")
+    brightness = _number(one["brightness"], 0, 255)
+    contrast = _number(one["contrast"], 0, _MOST_DEVIATION)
+    picked = _number(one["pick_score"], 0, 1)
+    # what the sharpness was in the pixels that `best` has, the child alone knows
+    low, high = (
+        pick_score(job.cut.pick, (x, y, w, h), (width, height), score, points, sharp)
+        for sharp in (0.0, 1.0)
+    )
+    _require(low - _ROUNDING <= picked <= high + _ROUNDING, "a rank that its face has not")
+    if image.crops and image.crops[-1].page == page:
+        _require(picked <= image.crops[-1].pick_score + _ROUNDING, "faces out of order")
     return Crop(
-        *(rank, page, (width, height), (x, y, w, h), score, points, square, turn, sharpness, data)
+        *(rank, page, (width, height), (x, y, w, h), score, points, square, turn, sharpness, data),
+        *(picked, scale, brightness, contrast),
     )
 
 

@@ -9,6 +9,7 @@ from intake.cli.bar import figures
 from intake.cli.console import plain
 from pipeline.summary import Summary
 from storage.fs.redact import shown
+from storage.output.counts import Counts
 
 if TYPE_CHECKING:
     from intake.control.batches import Status
@@ -36,6 +37,7 @@ def render(summary: Summary) -> str:
         lines.append(f"  skipped   {output}/skipped.csv ({_codes(summary.skips)})")
     if summary.warnings:
         lines.append(f"  in doubt  {_codes(summary.warnings)}")
+    lines += _not_kept(summary.counts)
     lines += [f"  note      {plain(line)}" for line in summary.notes]
     return "\n".join(lines)
 
@@ -54,7 +56,16 @@ def render_status(seen: Status, link: str) -> str:
         lines.append(f"  failed    {_codes(dict(seen.counts.errors.most_common()))}")
     if seen.counts.skips:
         lines.append(f"  skipped   {_codes(dict(seen.counts.skips.most_common()))}")
+    lines += _not_kept(seen.counts)
     return "\n".join([*lines, f"  output    {plain(shown(seen.output))}", f"  run       {link}"])
+
+
+def _not_kept(counts: Counts) -> list[str]:
+    if not counts.not_kept:
+        return []
+    faces = "1 face" if counts.not_kept == 1 else f"{counts.not_kept:,} faces"
+    none = f"; images with none left: {counts.none_kept:,}" if counts.none_kept else ""
+    return [f"  not kept  {faces} ({_codes(dict(counts.rejects.most_common()))}){none}"]
 
 
 def _codes(errors: Mapping[str, int]) -> str:

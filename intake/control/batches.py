@@ -27,7 +27,7 @@ from pipeline.summary import Summary
 from storage.errors import StorageError, TransientError
 from storage.fs.location import resolve
 from storage.fs.redact import shown
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from storage.output.output import Output
 from tasks.lifecycle.priority import queue_name
 from tasks.reporting.counts import read_snapshots

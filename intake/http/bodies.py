@@ -129,6 +129,7 @@ class Progress(BaseModel):
     total: int | None = Field(description="null while it is not known.", examples=[2000])
     failed: int = Field(examples=[3])
     faces: int = Field(examples=[1021])
+    rejected: int = Field(0, description="Of the faces, not worth keeping.", examples=[0])
 
 
 class BatchStatus(_Camel):
@@ -161,6 +162,7 @@ class BatchStatus(_Camel):
                 total=seen.total,
                 failed=counts.failed,
                 faces=counts.faces,
+                rejected=counts.not_kept,
             ),
             progress_percent=round(100 * seen.share, 1),
             images_per_second=round(seen.images_per_second, 1),
@@ -174,7 +176,7 @@ class Face(BaseModel):
 
     member: int = Field(description="Its photograph's place in the archive, from 0.", examples=[17])
     path: str = Field(examples=["day 2/IMG_0017.jpg"])
-    rank: int = Field(description="0 is the photograph's largest face.", examples=[0])
+    rank: int = Field(description="0 is the face that comes first, by `crop.pick`.", examples=[0])
     page: int | None = Field(None, description="Of a file of several, from 0.", examples=[0])
     x: float = Field(description="Pixels of the upright image, as all that follow.")
     y: float
@@ -190,8 +192,19 @@ class Face(BaseModel):
     outside: float | None = Field(None, description="Share of the crop that lies past the image.")
     turn: int | None = Field(None, description="Degrees clockwise by which the crop was turned.")
     roll: float | None = Field(None, description="Degrees clockwise of the line of the eyes.")
-    sharpness: float
-    crop: str = Field(description="Its path in the output.", examples=["crops/IMG_0017.jpg_0.jpg"])
+    sharpness: float = Field(description="0 to 1, in the pixels that `sharpness_scale` tells.")
+    crop: str | None = Field(
+        description="Its path in the output; null where it was dropped.",
+        examples=["crops/IMG_0017.jpg_0.jpg"],
+    )
+    pick_score: float | None = Field(None, description="What it was ranked by, 0 to 1.")
+    sharpness_scale: float | None = Field(None, description="Of the full size; see `sharpness`.")
+    yaw: float | None = Field(None, description="Degrees, to the right of the upright picture.")
+    pitch: float | None = Field(None, description="Degrees, up.")
+    brightness: float | None = Field(None, description="Mean of its luma, 0 to 255.")
+    contrast: float | None = Field(None, description="Standard deviation of its luma.")
+    kept: bool | None = Field(None, description="Whether it is worth keeping, by the settings.")
+    kept_why: list[str] | None = Field(None, description="Codes: why it is not.")
 
 
 class Waited(Queued, BatchStatus):

@@ -6,6 +6,7 @@ BATCH = "batch.json"
 PARTS = "parts"
 PLAN = "plan"  # while a batch runs: its shards' chunks, and the names of crops being written
 CROPS = "crops"
+REJECTED = "_rejected"  # below it: crops of faces that were not to be kept
 MANIFEST = "manifest.parquet"
 FACES = "faces.parquet"
 FAILED = "failed.csv"

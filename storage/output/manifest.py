@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import IO, Any
 
 import pyarrow as pa
@@ -21,16 +19,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import StorageError
 from storage.output.cells import cell
-
-
-class Status(StrEnum):
-    """The result for a member. Every member has exactly one."""
-
-    CROPPED = "cropped"
-    NO_FACE = "no_face"
-    SKIPPED = "skipped"
-    FAILED = "failed"
-
+from storage.output.counts import Counts, Status
 
 _NUMBER = pa.float32()
 FACE_FIELDS = [
@@ -49,7 +38,15 @@ FACE_FIELDS = [
     pa.field("turn", pa.int32()),  # degrees clockwise that the crop was turned by to stand upright
     pa.field("roll", _NUMBER),  # degrees clockwise of the line of the eyes, in the image
     pa.field("sharpness", _NUMBER, nullable=False),
-    pa.field("crop", pa.string(), nullable=False),
+    pa.field("crop", pa.string()),  # null: the face was not to be kept, and has none
+    pa.field("pick_score", _NUMBER),
+    pa.field("sharpness_scale", _NUMBER),  # null: of an older Facecrop, whose sharpness is another
+    pa.field("yaw", _NUMBER),
+    pa.field("pitch", _NUMBER),
+    pa.field("brightness", _NUMBER),
+    pa.field("contrast", _NUMBER),
+    pa.field("kept", pa.bool_()),
+    pa.field("kept_why", pa.list_(pa.string())),  # codes: why it was not kept
 ]
 MEMBER_FIELDS = [
     pa.field("member", pa.int64(), nullable=False),
@@ -68,14 +65,13 @@ MEMBER_FIELDS = [
     pa.field("pages", pa.int32()),  # pictures in the file, where its format may have several
     pa.field("warnings", pa.list_(pa.string())),  # codes: what was done with a doubt
     pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and was retried
+    pa.field("not_kept", pa.int32()),  # of the faces
 ]
 MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
 FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
 PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
 _CLAIM = b"facecrop.claim"  # in the metadata of a part
-_COUNTED = ("status", "error", "faces", "warnings")
-_SINCE = {"pages", "warnings"}  # columns that came later than the others
-_BY_CODE = ("errors", "skips", "warnings")
+_SINCE = {"pages", "warnings", "not_kept"}  # columns that came later than the others
 FAILED_COLUMNS = ("member", "path", "error", "message")
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
 
@@ -101,9 +97,17 @@ class FaceRow:
     crop_side: int
     outside: float | None
     sharpness: float
-    crop: str
+    crop: str | None
     turn: int | None = None
     roll: float | None = None
+    pick_score: float | None = None
+    sharpness_scale: float | None = None
+    yaw: float | None = None
+    pitch: float | None = None
+    brightness: float | None = None
+    contrast: float | None = None
+    kept: bool | None = None
+    kept_why: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,81 +131,14 @@ class MemberRow:
     face_rows: list[FaceRow] = field(default_factory=list)
     attempts: int = 1
 
+    @property
+    def not_kept(self) -> int:
+        """How many of its faces were not worth keeping."""
+        return sum(face.kept is False for face in self.face_rows)
+
 
 class AccountingError(StorageError):
     """The parts do not account for every member exactly once."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """Members of a batch, by their status; `faces` are counted as such.
-
-    Attributes:
-        errors: members that failed, by their error's code.
-        skips: members that were skipped, by the reason.
-        warnings: members that were cropped, or had no face, by each warning of theirs.
-    """
-
-    members: int = 0
-    cropped: int = 0
-    no_face: int = 0
-    skipped: int = 0
-    failed: int = 0
-    faces: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    skips: Counter[str] = field(default_factory=Counter)
-    warnings: Counter[str] = field(default_factory=Counter)
-
-    def add(self, row: MemberRow) -> None:
-        """Count one more row in."""
-        self._count(row.status, row.error, len(row.face_rows), row.warnings)
-
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
-
-    @classmethod
-    def of(cls, counts: Mapping[str, Any]) -> Counts:
-        """The inverse of `as_dict`; names that are no count's are passed over.
-
-        An older Facecrop has counted neither skips nor warnings by code.
-        """
-        named = {name: counts[name] for name in cls.__slots__ if name not in _BY_CODE}
-        return cls(**named | {name: Counter(counts.get(name, {})) for name in _BY_CODE})
-
-    def as_dict(self) -> dict[str, Any]:
-        """By name, as JSON has them; those by code with the most frequent first."""
-        counts = {name: getattr(self, name) for name in self.__slots__}
-        return counts | {name: dict(counts[name].most_common()) for name in _BY_CODE}
-
-    def _count(
-        self, status: str, error: str | None, faces: int, warnings: Iterable[str] | None
-    ) -> None:
-        self.members += 1
-        setattr(self, status, getattr(self, status) + 1)
-        self.faces += faces
-        if status == Status.FAILED and error:
-            self.errors[error] += 1
-        if status == Status.SKIPPED and error:
-            self.skips[error] += 1
-        self.warnings.update(warnings or ())
-
-    def add_part(self, part: pa.Table | pa.RecordBatch) -> None:
-        """Count a table's rows in."""
-        nothing = [None] * part.num_rows
-        names = set(part.schema.names)
-        columns = (part[name].to_pylist() if name in names else nothing for name in _COUNTED)
-        for status, error, faces, warnings in zip(*columns, strict=True):
-            self._count(status, error, faces, warnings)
-
-    @property
-    def images(self) -> int:
-        """Members that were taken for images: all but the skipped."""
-        return self.members - self.skipped
-
-    @property
-    def is_flawless(self) -> bool:
-        """Whether nothing failed, and something was an image at all."""
-        return self.images > 0 and not self.failed
 
 
 def encode_part(rows: Sequence[MemberRow], claim: str = "") -> bytes:
@@ -234,7 +171,9 @@ def decode_part(name: str, data: bytes, claim: str = "") -> pa.Table:
 
 def _as_ours(rows: pa.Table) -> pa.Table:
     """The rows as PART_SCHEMA has them; null in the columns that an older Facecrop had not."""
-    if set(rows.column_names) >= _SINCE:
+    face = rows.schema.field("face_rows").type.value_type
+    fields = {face.field(place).name for place in range(face.num_fields)}
+    if set(rows.column_names) >= _SINCE and fields >= {field.name for field in FACE_FIELDS}:
         return rows.select(PART_SCHEMA.names).cast(PART_SCHEMA)
     older = rows.select([name for name in PART_SCHEMA.names if name not in _SINCE])
     # from Python's values: Arrow casts no struct to one with more fields
@@ -314,14 +253,6 @@ def assemble(
         raise AccountingError(
             f"The plan has {members} members, the parts account for {totals.members}. Run it again."
         )
-    return totals
-
-
-def count(manifest: IO[bytes]) -> Counts:
-    """Counts of a finished manifest, read a row group at a time."""
-    totals = Counts()
-    for rows in pq.ParquetFile(manifest).iter_batches(columns=list(_COUNTED)):
-        totals.add_part(rows)
     return totals
 
 

@@ -162,7 +162,7 @@ def fold(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
-def crop_stem(name: str, index: int, duplicate: bool) -> str:
+def crop_stem(name: str, index: int, duplicate: bool, taken: str = "") -> str:
     """The path below `crops/` that a member's crops start with: append `_<rank>.<ext>`.
 
     The member's own path wherever Windows, Linux and object stores all take it as it is. Whatever
@@ -172,15 +172,23 @@ def crop_stem(name: str, index: int, duplicate: bool) -> str:
         name: the member's path as the archive spells it.
         index: its place in the archive.
         duplicate: an earlier member has the same `fold(name)`.
+        taken: a folder that no member's crops may lie in, whatever it is called.
 
     Returns:
         A relative path with `/`, at most about 830 UTF-8 bytes, no component above 220.
     """
     path = name.replace("\\", "/")
     stem = _safe(path)
+    if taken and lies_in(name, taken):
+        stem = f"_{stem}"
     if duplicate or stem != path or _NUMBERED.search(path):
         stem += f"~{index}"
     return stem
+
+
+def lies_in(name: str, folder: str) -> bool:
+    """Whether a member's crops would lie in this folder, on one file system or another."""
+    return fold(_safe(name.replace("\\", "/"))).startswith(f"{folder}/")
 
 
 def _safe(path: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from storage.output import claim
 from storage.output.claim import Existing
+from storage.output.counts import Counts
 from storage.output.layout import (
     FACES,
     FAILED,
@@ -28,7 +29,7 @@ from storage.output.layout import (
     part_name,
     plan_name,
 )
-from storage.output.manifest import Counts, assemble
+from storage.output.manifest import assemble
 from storage.output.parts import is_under, read_parts
 from storage.output.reading import OutputReader
 from storage.output.summary import encode_summary

@@ -8,6 +8,7 @@ import itertools
 import tarfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -15,15 +16,17 @@ import pyarrow.parquet as pq
 
 from storage.errors import OutputError, TransientError
 from storage.output.claim import claim_there, read_record
+from storage.output.counts import Counts, count
 from storage.output.folder import Folder
 from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
-from storage.output.manifest import Counts, count, failed_members, failed_rows, failures
+from storage.output.manifest import failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
 from storage.output.summary import decode_notes, decode_summary
 
 _CROPS_AT_ONCE = 64
 _PIECE = 1 << 20  # bytes
+_TARS_OF_A_CHUNK = 2  # of the faces that are kept, and of others: they take turns
 
 
 class OutputReader:
@@ -94,8 +97,8 @@ class OutputReader:
                 data = self._folder.read(SUMMARY)
             if data is not None and (totals := decode_summary(data, size)) is not None:
                 return totals
-        with self._table(MANIFEST) as file:
-            return count(file)
+        with self._table(MANIFEST) as manifest, self._table(FACES) as faces:
+            return count(manifest, faces)
 
     def notes(self) -> list[str]:
         """What a person should know of the archive, a line each; nothing before it is finished."""
@@ -172,7 +175,7 @@ class OutputReader:
         with self._table(FACES) as file:
             batches = pq.ParquetFile(file).iter_batches(columns=["crop"])
             yield from self.read_crops(
-                name for rows in batches for name in rows["crop"].to_pylist()
+                name for rows in batches for name in rows["crop"].drop_null().to_pylist()
             )
 
     def read_crops(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
@@ -194,13 +197,15 @@ class OutputReader:
                 yield name, data
 
     def _unpack(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        for tar, members in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
-            data = self._fs.cat_file(self._path(tar))
-            with tarfile.open(fileobj=io.BytesIO(data)) as crops:
-                for name in members:
-                    crop = crops.extractfile(name.rpartition("/")[2])
-                    assert crop is not None  # `pack` makes nothing but files
-                    yield name, crop.read()
+        @lru_cache(_TARS_OF_A_CHUNK)
+        def opened(tar: str) -> tarfile.TarFile:
+            return tarfile.open(fileobj=io.BytesIO(self._fs.cat_file(self._path(tar))))
+
+        for name in names:
+            tar, _, member = name.rpartition("/")
+            crop = opened(tar).extractfile(member)
+            assert crop is not None  # `pack` makes nothing but files
+            yield name, crop.read()
 
     def _is_finished(self) -> bool:
         with self._folder.errors("read"):

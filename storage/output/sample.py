@@ -6,7 +6,7 @@ Both tables are read once, a thousand rows at a time: a row may hold a very long
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.output.manifest import FAILED_COLUMNS, Status, failed_rows
+from storage.output.counts import Status
+from storage.output.manifest import FAILED_COLUMNS, failed_rows
 
 MOST_FACES = 10
 """Images with this many faces or more are counted together."""
@@ -24,8 +25,18 @@ MOST_FACES = 10
 FACE_SIZES = (0, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Where each bin of face sizes begins, in pixels; the last has no end."""
 
+FACE_BINS: Mapping[str, list[float]] = {
+    "sharpness": [place / 25 for place in range(25)],
+    "yaw": [5.0 * place for place in range(18)],
+    "score": [place / 20 for place in range(20)],
+}
+"""Where each bin begins of what else is counted of faces; the last has no end. Yaw has no sign."""
+
 _MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces", "warnings")
-_FACE_COLUMNS = ("member", "x", "y", "w", "h", "score", "crop")
+_FACE_COLUMNS = (
+    *("member", "x", "y", "w", "h", "score", "crop"),
+    *("sharpness", "sharpness_scale", "yaw", "pitch", "kept_why"),
+)
 ROWS_AT_ONCE = 1024
 BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
 _IMAGES = pa.array([Status.CROPPED.value, Status.NO_FACE.value])
@@ -41,7 +52,9 @@ class Sample:
         member_faces: how many faces `members` have.
         failures: the first members that failed, with what `failed.csv` says of them.
         faces_per_image: how many images have 0, 1, … faces, and MOST_FACES or more.
-        face_sizes: how many faces have a box whose longer side lies in each bin of FACE_SIZES.
+        face_sizes: how many faces have a box whose shorter side lies in each bin of FACE_SIZES.
+        face_values: how many have a value in each bin of FACE_BINS, by its name; those that have
+            none are in no bin.
     """
 
     members: list[dict[str, Any]]
@@ -50,6 +63,7 @@ class Sample:
     failures: list[dict[str, Any]]
     faces_per_image: list[int]
     face_sizes: list[int]
+    face_values: dict[str, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +115,45 @@ def read_sample(
     indices = np.array([row["member"] for row in members], np.int64)
     found: list[dict[str, Any]] = []
     face_sizes = np.zeros(len(FACE_SIZES), np.int64)
+    values = {name: np.zeros(len(bins), np.int64) for name, bins in FACE_BINS.items()}
     read = 0
     table = pq.ParquetFile(faces, buffer_size=BUFFER)
-    for rows in table.iter_batches(ROWS_AT_ONCE, columns=_FACE_COLUMNS, use_threads=False):
-        sizes = np.maximum(rows["w"].to_numpy(), rows["h"].to_numpy())
-        bins = np.searchsorted(FACE_SIZES, sizes, side="right") - 1
-        face_sizes += np.bincount(bins, minlength=len(FACE_SIZES))
+    there = set(table.schema_arrow.names)  # an older Facecrop has measured less
+    face_columns = tuple(name for name in _FACE_COLUMNS if name in there)
+    for rows in table.iter_batches(ROWS_AT_ONCE, columns=face_columns, use_threads=False):
+        face_sizes += _binned(np.minimum(rows["w"].to_numpy(), rows["h"].to_numpy()), FACE_SIZES)
+        for name, counts in values.items():
+            counts += _binned(_known(rows, name), FACE_BINS[name])
         (theirs,) = np.nonzero(np.isin(rows["member"].to_numpy(), indices))
-        found += _rows(rows, _FACE_COLUMNS, theirs[_within(wanted_faces, read, len(theirs))])
+        found += _rows(rows, face_columns, theirs[_within(wanted_faces, read, len(theirs))])
         read += len(theirs)
     return Sample(
-        members, found, member_faces, failures, faces_per_image.tolist(), face_sizes.tolist()
+        members,
+        found,
+        member_faces,
+        failures,
+        faces_per_image.tolist(),
+        face_sizes.tolist(),
+        {name: counts.tolist() for name, counts in values.items()},
     )
+
+
+def _known(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.float32]:
+    """The values of a column of FACE_BINS that are there, and mean what it means today."""
+    if name not in rows.schema.names:
+        return np.empty(0, np.float32)
+    column = rows[name]
+    if name == "sharpness":  # that of an older Facecrop has no scale, and is another measure
+        if "sharpness_scale" not in rows.schema.names:
+            return np.empty(0, np.float32)
+        column = column.filter(rows["sharpness_scale"].is_valid())
+    values: npt.NDArray[np.float32] = column.drop_null().to_numpy()
+    return np.abs(values)
+
+
+def _binned(values: npt.NDArray[np.float32], bins: Sequence[float]) -> npt.NDArray[np.int64]:
+    places = np.searchsorted(bins, values, side="right") - 1
+    return np.bincount(np.maximum(places, 0), minlength=len(bins))
 
 
 def throughput(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 
 SUMMARY_FORMAT = "facecrop-summary/1"
 

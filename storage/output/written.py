@@ -23,6 +23,7 @@ from storage.output.layout import (
     MANIFEST,
     PARTS,
     PLAN,
+    REJECTED,
     REPORT,
     SKIPPED,
     SUMMARY,
@@ -34,6 +35,7 @@ _AT_ONCE = 1000
 _ALONE = (MANIFEST, FACES, SUMMARY, REPORT, SKIPPED, FAILED)  # the manifest is removed last
 _IN_PARTS = re.compile(r"\d{8}(-[0-9a-f]{8})?\.parquet")
 _IN_PLAN = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet|\d{8}-[0-9a-f]{8}\.json")
+_TAR = re.compile(rf"{CROPS}/({REJECTED}/)?\d{{8}}\.tar")
 _PARQUET = b"PAR1"  # begins and ends a file of the format
 _FAILED_BEGINS = ",".join(FAILED_COLUMNS).encode()
 
@@ -99,7 +101,7 @@ def _crops_in_faces(folder: Folder) -> Iterator[str]:
     if folder.exists(FACES) and _is_table(folder, FACES, FACES_SCHEMA):
         with folder.fs.open(folder.path(FACES), "rb") as file:
             for rows in pq.ParquetFile(file).iter_batches(columns=["crop"]):
-                yield from _files_of(rows["crop"].to_pylist())
+                yield from _files_of(rows["crop"].drop_null().to_pylist())
 
 
 def _crops_in_parts(folder: Folder, parts: Iterable[str]) -> Iterator[str]:
@@ -128,8 +130,8 @@ def _files_of(crops: Iterable[Any]) -> Iterator[str]:
         steps = str(crop).split("/")
         if steps[0] != CROPS or len(steps) < 2 or {"", ".", ".."} & set(steps):
             continue  # no name that Facecrop gives
-        packed = len(steps) == 3 and re.fullmatch(r"\d{8}\.tar", steps[1])
-        yield "/".join(steps[:2] if packed else steps)
+        folder = "/".join(steps[:-1])
+        yield folder if _TAR.fullmatch(folder) else "/".join(steps)
 
 
 def is_anothers(folder: Folder, name: str) -> bool:

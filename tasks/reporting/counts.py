@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect.client.orchestration import SyncPrefectClient
 
 from pipeline.progress import Snapshot
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.reporting.artifacts import read_artifacts
 
 COUNTS_KEY: Final = "batch-counts"
@@ -23,8 +23,16 @@ _FIELDS = {
     "no images": "skipped",
     "failed": "failed",
     "faces": "faces",
+    "faces not kept": "not_kept",
+    "with no face that was kept": "none_kept",
 }
-_BY_CODE = {"failed: ": "errors", "skipped: ": "skips", "in doubt: ": "warnings"}
+_OLDER = {"faces not kept": 0, "with no face that was kept": 0}  # what older tables have no row of
+_BY_CODE = {
+    "failed: ": "errors",
+    "skipped: ": "skips",
+    "in doubt: ": "warnings",
+    "not kept: ": "rejects",
+}
 
 
 def to_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
@@ -45,7 +53,7 @@ def to_rows(snapshot: Snapshot) -> list[dict[str, Any]]:
 
 def from_rows(rows: list[dict[str, Any]]) -> Snapshot:
     """What `to_rows` was given."""
-    values = {row["count"]: row["number"] for row in rows}
+    values = _OLDER | {row["count"]: row["number"] for row in rows}
     counted: dict[str, Any] = {field: values[name] for name, field in _FIELDS.items()}
     for prefix, field in _BY_CODE.items():
         codes = (name for name in values if name.startswith(prefix))

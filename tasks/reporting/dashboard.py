@@ -70,7 +70,9 @@ class Dashboard:
         output = self._batch.output
         if summary.faces:
             sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
-            self._show(sheet(output, [face["crop"] for face in sample.faces]))
+            crops = [face["crop"] for face in sample.faces if face["crop"] is not None]
+            if crops:
+                self._show(sheet(output, crops))
         if summary.failed:
             show_failures(summary, output)
         self._rename(ended_name(batch_name(), summary))

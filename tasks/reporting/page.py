@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pipeline.progress import Snapshot, duration
 from pipeline.summary import Summary
 from storage.fs.redact import shown
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 
 _MOST_WORKERS = 20  # in the table; a batch may have hundreds
 _LINKS_MEANWHILE = {"Failed images": "failed?format=csv"}
@@ -73,6 +73,7 @@ def _page(
         **{f"Failed: {code}": number for code, number in counts.errors.most_common()},
         **{f"Skipped: {code}": number for code, number in counts.skips.most_common()},
         **{f"In doubt: {code}": number for code, number in counts.warnings.most_common()},
+        **_not_kept(counts),
     }
     table = "| | |\n|---|---:|\n" + "\n".join(
         f"| {name} | {number:,} |" for name, number in rows.items()
@@ -80,6 +81,17 @@ def _page(
     headline_text = " · ".join(filter(None, headline))
     parts = (f"## {code(archive)}", headline_text, table, _workers(workers), links)
     return "\n\n".join(filter(None, parts))
+
+
+def _not_kept(counts: Counts) -> dict[str, int]:
+    """What came of the thresholds, where they kept anything back."""
+    if not counts.not_kept:
+        return {}
+    return {
+        "Faces that were not kept": counts.not_kept,
+        "Images with faces of which none was kept": counts.none_kept,
+        **{f"Not kept: {code}": number for code, number in counts.rejects.most_common()},
+    }
 
 
 def _workers(workers: Mapping[str, int]) -> str:

@@ -135,7 +135,7 @@ def test_the_run_form_shows_each_setting_with_its_description_and_bounds(
     assert all(parameters[name].get("description") for name in ("archive", "output", "priority"))
     assert (parameters["priority"]["minimum"], parameters["priority"]["maximum"]) == (1, 10)
     groups = definitions["CropSettings"]["properties"]
-    assert set(groups) == {"detection", "crop", "input", "limits", "chunk", "output", "run"}
+    assert set(groups) == {"detection", "crop", "keep", "input", "limits", "chunk", "output", "run"}
     for name, about in groups.items():  # the V2 interface has the model's title above its group
         assert definitions[about["$ref"].rpartition("/")[2]]["title"] == name.capitalize()
     for name, model in definitions.items():

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from detection.crop import cut, encode, sharpness
+from detection.crop import cut, encode
 from detection.geometry import Square
 from detection.options import ImageFormat
 from tests.pictures import astronaut, bgr
@@ -122,10 +122,3 @@ def test_quality_is_heeded(name: ImageFormat) -> None:
         < len(encode(pixels, name, 60))
         < len(encode(pixels, name, 95))
     )
-
-
-def test_blur_is_less_sharp() -> None:
-    pixels = bgr(astronaut(300))
-    blurred = np.asarray(cv2.GaussianBlur(pixels, (0, 0), 2), dtype=np.uint8)
-    assert sharpness(pixels) > 5 * sharpness(blurred) > 0
-    assert sharpness(np.full((50, 50, 3), 90, np.uint8)) == 0

@@ -4,7 +4,7 @@ import json
 import math
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detection.codecs.sniff import sniff
 from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
-from detection.options import MOST_PROFILE_BYTES
+from detection.options import MOST_PROFILE_BYTES, Pick
 from detection.result import Image
 from detection.sandbox.protocol import Bounds, printable_trace, to_reply
 from detection.sandbox.replies import (
@@ -61,6 +61,8 @@ def holds(reply: dict[str, Any], blob: bytes) -> Any:
         for crop in image.crops:
             assert type(crop.rank) is int
             numbers = [*crop.box, crop.sharpness, *crop.square, crop.score or 0]
+            numbers += [crop.pick_score, crop.sharpness_scale, crop.brightness, crop.contrast]
+            numbers += crop.look or ()
             numbers += [value for point in crop.landmarks or () for value in point]
             assert all(math.isfinite(number) for number in numbers)
             assert all(type(side) is int for side in crop.square)
@@ -76,6 +78,38 @@ def test_a_true_reply_is_read_as_it_was_meant(true: tuple[dict[str, Any], bytes]
     again, crops = to_reply(outcome[0])
     assert json.loads(json.dumps(again)).items() <= json.loads(json.dumps(reply)).items()
     assert crops == blob
+
+
+@pytest.mark.parametrize("pick", get_args(Pick))
+def test_faces_come_in_the_order_of_their_scores(pick: Pick) -> None:
+    job = replace(JOB, cut=CutSettings(pick=pick))
+    data = encoded(group((300, 200), (600, 300)), "PNG")
+    image = crop_faces(data, make_detector(job.detection), job.detection, job.cut, 10**8)
+    first, second = image.crops
+    assert first.pick_score > second.pick_score
+    for crops, fits in ((image.crops, True), ([second, first], False)):
+        ranked = [replace(crop, rank=rank) for rank, crop in enumerate(crops)]
+        reply, blob = to_reply(replace(image, crops=ranked))
+        text = json.dumps({"number": 1, **reply, "sha256": "a" * 64}).encode()
+        if fits:
+            assert isinstance(read_reply(text, blob, 1, job), tuple)
+        else:
+            with pytest.raises(ReplyError, match="faces out of order"):
+                read_reply(text, blob, 1, job)
+
+
+@pytest.mark.parametrize("pick", get_args(Pick))
+def test_no_face_is_ranked_by_what_it_has_not(pick: Pick) -> None:
+    job = replace(JOB, cut=CutSettings(pick=pick))
+    data = encoded(group((300,), (600, 300)), "PNG")
+    image = crop_faces(data, make_detector(job.detection), job.detection, job.cut, 10**8)
+    [face] = image.crops
+    assert face.pick_score < 0.9
+    for score in (0.0, 0.99):
+        reply, blob = to_reply(replace(image, crops=[replace(face, pick_score=score)]))
+        text = json.dumps({"number": 1, **reply, "sha256": "a" * 64}).encode()
+        with pytest.raises(ReplyError, match="a rank that its face has not"):
+            read_reply(text, blob, 1, job)
 
 
 PLACES = st.lists(st.integers(0, 40), min_size=1, max_size=5)

@@ -10,7 +10,8 @@ from intake.cli.samples import write_sample
 from storage.archives.members import ChunkSize, Limits
 from storage.archives.opening import open_archive
 from storage.errors import TransientError
-from storage.output.manifest import MemberRow, Status, encode_part
+from storage.output.counts import Status
+from storage.output.manifest import MemberRow, encode_part
 from storage.output.output import Output
 from tests.faults.proxy import FAULTS, FaultProxy, fault_proxy
 from tests.services import S3

@@ -10,7 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from storage.output.manifest import FaceRow, MemberRow, Status, encode_part
+from storage.output.counts import Status
+from storage.output.manifest import FaceRow, MemberRow, encode_part
 from storage.output.output import Output
 from tests.intake.web import MIB, UPLOAD, Web, body, serving, zip_of
 from tests.workers import look, wait

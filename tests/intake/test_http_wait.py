@@ -18,7 +18,8 @@ import pytest
 from prefect.states import Completed
 
 from intake.http.keys import make_key
-from storage.output.manifest import FaceRow, MemberRow, Status, encode_part
+from storage.output.counts import Status
+from storage.output.manifest import FaceRow, MemberRow, encode_part
 from storage.output.output import Output
 from tests.flows.gate import gate
 from tests.intake.runs import put
@@ -108,7 +109,13 @@ def test_what_is_no_wait_is_a_422(people: People, given: str) -> None:
 def test_who_does_not_wait_long_enough_is_told_how_far_it_is(people: People, photos: Files) -> None:
     told = body(people.ann.post(ADD_IMAGES, files=photos, params={"wait": 0.2}), 201)
     assert (told["state"], told["faces"], told["moreFaces"]) == ("queued", None, False)
-    assert told["progress"] == {"processed": 0, "total": None, "failed": 0, "faces": 0}
+    assert told["progress"] == {
+        "processed": 0,
+        "total": None,
+        "failed": 0,
+        "faces": 0,
+        "rejected": 0,
+    }
     assert told["imageCount"] == PHOTOS
     at_once = body(people.ann.post(ADD_IMAGES, files=photos), 201)
     assert set(at_once) == {"batchId", "imageCount", "queued", "links"}

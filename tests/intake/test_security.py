@@ -15,7 +15,7 @@ from intake.cli.render import render, render_status
 from intake.cli.tables import table
 from intake.control.batches import Status
 from pipeline.summary import Summary
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tests.intake.web import Web, body, problem, serving
 from tests.services import QuietHandler, RangeHandler, web_server
 

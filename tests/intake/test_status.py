@@ -40,7 +40,7 @@ from intake.cli.bar import figures
 from intake.cli.main import main
 from pipeline.progress import Snapshot
 from pipeline.settings import CropSettings
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.reporting.counts import to_rows
 from tests.flows.batches import result
 from tests.intake.runs import make_batch, make_shard, put, report

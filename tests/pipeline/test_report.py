@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 from multiprocessing import get_context
@@ -22,16 +23,9 @@ from pipeline.report import sheet, write_report
 from pipeline.settings import CropSettings
 from pipeline.summary import Summary
 from storage.errors import OutputError
+from storage.output.counts import Counts, Status
 from storage.output.layout import tar_name
-from storage.output.manifest import (
-    FACES_SCHEMA,
-    MANIFEST_SCHEMA,
-    Counts,
-    FaceRow,
-    MemberRow,
-    Status,
-    encode_part,
-)
+from storage.output.manifest import FACES_SCHEMA, MANIFEST_SCHEMA, FaceRow, MemberRow, encode_part
 from storage.output.output import Output
 from storage.output.webdataset import pack
 from tests.pictures import astronaut, astronaut_jpeg, encoded, no_face_jpeg
@@ -149,8 +143,38 @@ def test_a_page_says_what_the_batch_came_to(tmp_path: Path) -> None:
         {"member": 1, "path": "two.jpg", "error": "corrupt_image", "message": "It is bad."}
     ]
     assert data["facesPerImage"][:3] == [1, 0, 1]
-    assert sum(data["faceSizes"]["faces"]) == 2
+    assert sum(data["faceValues"]["size"]["faces"]) == 2
+    assert {value["cut"] for value in data["faceValues"].values()} == {None}
     assert sum(data["throughput"]["members"]) == 4
+
+
+def test_a_page_says_what_was_not_kept_and_where_the_cut_is(tmp_path: Path) -> None:
+    crops = {"crops/0.jpg_0.jpg": encoded(astronaut(60), "PNG")}
+    row = cropped(0, "0.jpg", ["crops/0.jpg_0.jpg", ""])
+    sharp, blurred = (
+        replace(face, sharpness_scale=0.5, yaw=-12.4, pitch=3.0) for face in row.face_rows
+    )
+    sharp = replace(sharp, sharpness=0.456, kept=True, kept_why=[])
+    blurred = replace(
+        blurred, sharpness=0.1, crop=None, kept=False, kept_why=["low_sharpness", "small_face"]
+    )
+    output = Output(str(tmp_path))
+    keep = {"min_sharpness": 0.3, "max_yaw": 0, "min_face": 31, "min_score": 0.5, "else": "drop"}
+    told = record()
+    output.claim({**told, "settings": {**told["settings"], "keep": keep}}, "overwrite")
+    output.put_crops(0, crops)
+    output.put_part(0, encode_part([replace(row, face_rows=[sharp, blurred])]))
+    write_report(output, summary(output, output.finish(1, 1)))
+    data = Page(str(tmp_path)).data
+    cuts = {name: value["cut"] for name, value in data["faceValues"].items()}
+    assert cuts == {"size": 31, "sharpness": 0.3, "yaw": 0, "score": 0.5}
+    counts = data["faceValues"]["sharpness"]["faces"]
+    assert [place for place, count in enumerate(counts) if count] == [2, 11]
+    assert (data["not_kept"], data["none_kept"]) == (1, 0)
+    assert data["rejects"] == {"low_sharpness": 1, "small_face": 1}
+    (face,) = data["shown"]
+    assert (face["sharpness"], face["yaw"], face["why"]) == (0.46, -12, [])
+    assert data["sample"]["memberFaces"] == 1  # the other has no picture, and that is no sample
 
 
 def test_names_stay_text(tmp_path: Path) -> None:
@@ -305,7 +329,7 @@ def write_million(folder: Path) -> None:
             numbers = {
                 name: np.full(len(theirs), 40)
                 for name in FACES_SCHEMA.names
-                if name not in ("member", "path", "landmarks", "crop")
+                if name not in ("member", "path", "landmarks", "crop", "kept_why")
             }
             crops = [f"crops/{member % 100}.png" for member in theirs.tolist()]
             of_faces = numbers | {

@@ -5,7 +5,7 @@ from pathlib import Path
 from detection.errors import ImageWarning
 from pipeline.summary import Summary
 from storage.errors import MemberWarning
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 
 OUTPUT = Path(__file__).resolve().parents[2] / "docs" / "output.md"
 

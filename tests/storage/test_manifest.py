@@ -4,6 +4,7 @@ import re
 import sys
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,17 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.output.counts import Counts, Status, count
 from storage.output.manifest import (
     FACES_SCHEMA,
     FAILED_COLUMNS,
     MANIFEST_SCHEMA,
     AccountingError,
-    Counts,
     FaceRow,
     MemberRow,
-    Status,
     assemble,
-    count,
     decode_part,
     encode_part,
     failed_cells,
@@ -70,8 +69,8 @@ class Finished:
             self.faces = pq.read_table(faces)
             self.failures = failures.getvalue().splitlines()
             self.skips = skips.getvalue().splitlines()
-            with manifest.open("rb") as file:
-                self.count = count(file)
+            with manifest.open("rb") as file, faces.open("rb") as face_file:
+                self.count = count(file, face_file)
 
 
 def test_every_row_of_every_part_is_in_the_tables_once() -> None:
@@ -96,7 +95,8 @@ def test_totals_say_what_the_manifest_says() -> None:
     batch = Finished(part(0, cropped(0, faces=2), skipped(1), failed(2)), members=3)
     assert batch.totals == batch.count
     by_code = (Counter({code: 1}) for code in ("corrupt_image", "not_an_image"))
-    assert batch.totals == Counts(3, 1, 0, 1, 1, 2, *by_code)
+    errors, skips = by_code
+    assert batch.totals == Counts(3, 1, 0, 1, 1, 2, errors, skips)
     assert batch.totals.images == 2
 
 
@@ -109,6 +109,56 @@ def test_doubts_are_counted_by_code() -> None:
     assert batch.totals == batch.count
     assert batch.totals.warnings == {"bits_guessed": 2, "first_page_of_n": 1}
     assert Counts.of(batch.totals.as_dict()) == batch.totals
+
+
+def test_faces_that_are_not_kept_are_counted_by_reason() -> None:
+    rows = [cropped(0, faces=3), cropped(1, faces=2), cropped(2), cropped(3)]
+    why: tuple[list[list[str]], ...] = (
+        [["low_sharpness"], [], ["low_sharpness", "high_yaw"]],
+        [["high_yaw"], ["high_yaw"]],
+        [[]],
+        [],  # an older Facecrop's
+    )
+    for row, reasons in zip(rows, why, strict=True):
+        for place, face_why in enumerate(reasons):
+            face = replace(row.face_rows[place], kept=not face_why, kept_why=face_why)
+            row.face_rows[place] = face
+    batch = Finished(part(0, *rows[:2]), part(1, *rows[2:]), members=4)
+    assert (batch.totals.not_kept, batch.totals.none_kept) == (4, 1)
+    assert batch.totals.rejects == {"low_sharpness": 2, "high_yaw": 3}
+    assert batch.totals == batch.count == Counts.of(batch.totals.as_dict())
+    assert batch.manifest["not_kept"].to_pylist() == [2, 2, 0, 0]
+    one_by_one = Counts()
+    for row in rows:
+        one_by_one.add(row)
+    assert one_by_one == batch.totals
+    assert (one_by_one + one_by_one).rejects == {"low_sharpness": 4, "high_yaw": 6}
+
+
+def test_counts_of_an_older_version_kept_all_faces() -> None:
+    older = Finished(part(0, cropped(0)), members=1).totals.as_dict()
+    for name in ("not_kept", "none_kept", "rejects"):
+        del older[name]
+    assert Counts.of(older) == Counts(1, 1, 0, 0, 0, 1)
+
+
+def test_a_part_whose_faces_have_less_is_read() -> None:
+    rows = pq.read_table(pa.BufferReader(encode_part([cropped(0, faces=2)])))
+    faces = [[dict(face) for face in row or ()] for row in rows["face_rows"].to_pylist()]
+    later = ("pick_score", "sharpness_scale", "yaw", "pitch", "brightness", "contrast", "kept")
+    for face_row in faces[0]:
+        for name in (*later, "kept_why"):
+            del face_row[name]
+    sink = pa.BufferOutputStream()
+    older = rows.drop_columns(["face_rows", "not_kept"])
+    pq.write_table(older.append_column("face_rows", pa.array(faces)), sink)
+    found = decode_part("part", sink.getvalue().to_pybytes())
+    assert found.schema.equals(rows.schema, check_metadata=False)
+    [[face, _]] = found["face_rows"].to_pylist()
+    assert {face[name] for name in later} == {None}
+    totals = Counts()
+    totals.add_part(found)
+    assert (totals.faces, totals.not_kept, totals.none_kept, totals.rejects) == (2, 0, 0, {})
 
 
 def test_a_part_of_an_older_version_counts_as_it_is() -> None:

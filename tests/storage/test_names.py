@@ -36,6 +36,19 @@ def stems(names: list[str]) -> list[str]:
     return [crop_stem(name, i, bool(again[i])) for i, name in enumerate(names)]
 
 
+@given(st.lists(AWKWARD | PIECES, min_size=1, max_size=3).map("/".join), st.booleans())
+def test_no_member_lies_in_a_folder_that_is_taken(name: str, duplicate: bool) -> None:
+    for folder in ("_rejected", "_Rejected", "./_REJECTED", "_rejected. ", "_rejected\\"):
+        stem = crop_stem(f"{folder}/{name}", 7, duplicate, "_rejected")
+        assert not fold(stem).startswith("_rejected/")
+        assert stem.endswith("~7") or "/" not in stem.removesuffix("~7")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "x/_rejected/a.jpg", "_rejected", "_rejected.jpg"])
+def test_other_names_are_as_they_were(name: str) -> None:
+    assert crop_stem(name, 7, False, "_rejected") == crop_stem(name, 7, False)
+
+
 @given(NAMES)
 def test_no_two_members_share_a_stem_even_where_case_does_not_count(names: list[str]) -> None:
     found = [unicodedata.normalize("NFC", stem).casefold() for stem in stems(names)]

@@ -9,8 +9,9 @@ import fsspec
 import pytest
 
 from storage.errors import OutputError, TransientError
+from storage.output.counts import Status
 from storage.output.folder import Folder
-from storage.output.manifest import AccountingError, MemberRow, Status, encode_part
+from storage.output.manifest import AccountingError, MemberRow, encode_part
 from storage.output.output import Output
 from tests.flows.batches import files
 from tests.services import S3

@@ -1,11 +1,13 @@
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from storage.output.manifest import FaceRow, MemberRow, Status, assemble, decode_part, encode_part
+from storage.output.counts import Status
+from storage.output.manifest import FaceRow, MemberRow, assemble, decode_part, encode_part
 from storage.output.output import Output
-from storage.output.sample import FACE_SIZES, Sample, read_sample, throughput
+from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, read_sample, throughput
 from tests.services import S3
 
 
@@ -86,15 +88,44 @@ def test_counts_are_of_all_of_the_batch() -> None:
     rows = [cropped(0, 3), cropped(1, 10), cropped(2, 25), no_face(3), skipped(4), failed(5)]
     found = sample(rows, members=1, faces=1)
     assert found.faces_per_image == [1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 2]
-    assert found.face_sizes[FACE_SIZES.index(32)] == sum(found.face_sizes) == 38
+    assert found.face_sizes[FACE_SIZES.index(16)] == sum(found.face_sizes) == 38
+    assert found.face_values["score"][17] == sum(found.face_values["score"]) == 38
+    assert sum(found.face_values["sharpness"]) == 0  # that of an older Facecrop is another
 
 
 @pytest.mark.parametrize(
     ("side", "start"), [(1, 0), (15.9, 0), (16, 16), (47.9, 32), (1024, 1024), (9000, 1024)]
 )
-def test_a_face_is_counted_by_its_longer_side(side: float, start: int) -> None:
-    found = sample([cropped(0, 1, side)])
+def test_a_face_is_counted_by_its_shorter_side(side: float, start: int) -> None:
+    found = sample([cropped(0, 1, 2 * side)])
     assert found.face_sizes[FACE_SIZES.index(start)] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "place"),
+    [
+        ("sharpness", {"sharpness": 0.0}, 0),
+        ("sharpness", {"sharpness": 0.41}, 10),
+        ("sharpness", {"sharpness": 1.0}, 24),
+        ("yaw", {"yaw": -52.0}, 10),
+        ("yaw", {"yaw": 4.9}, 0),
+        ("yaw", {"yaw": 130.0}, 17),
+        ("score", {"score": 1.0}, 19),
+    ],
+)
+def test_a_face_is_counted_by_what_it_is_like(
+    name: str, values: dict[str, float], place: int
+) -> None:
+    one = replace(face(0, 0), sharpness_scale=0.25, **values)  # type: ignore[arg-type]
+    row = replace(cropped(0), face_rows=[one])
+    counts = sample([row]).face_values[name]
+    assert len(counts) == len(FACE_BINS[name])
+    assert [number for number, count in enumerate(counts) if count] == [place]
+
+
+def test_what_is_not_known_is_in_no_bin() -> None:
+    row = replace(cropped(0), face_rows=[replace(face(0, 0), score=None)])
+    assert {sum(counts) for counts in sample([row]).face_values.values()} == {0}
 
 
 @pytest.mark.parametrize("rows", [[], [no_face(0)]], ids=["no member", "no face"])

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import OutputError
-from storage.output.manifest import Counts, MemberRow, Status, encode_part
+from storage.output.counts import Counts, Status
+from storage.output.manifest import MemberRow, encode_part
 from storage.output.output import Output
 from storage.output.summary import decode_summary
 from tests.storage.test_output import RECORD

@@ -9,10 +9,12 @@ from intake.cli.samples import write_sample
 from pipeline.progress import Progress, Snapshot, describe
 from storage.archives.members import Limits
 from storage.archives.opening import open_archive
-from storage.output.manifest import Counts, MemberRow, Status
+from storage.output.counts import Counts, Status
+from storage.output.manifest import MemberRow
 from tasks.reporting.counts import from_rows, to_rows
 
 TOTALS = Counts(9, 4, 2, 1, 2, 7, Counter({"truncated": 1, "encrypted": 1}))
+NOT_KEPT = Counts(9, 9, faces=12, not_kept=5, none_kept=2, rejects=Counter(high_yaw=5, low_score=1))
 
 
 @pytest.mark.parametrize(
@@ -20,10 +22,18 @@ TOTALS = Counts(9, 4, 2, 1, 2, 7, Counter({"truncated": 1, "encrypted": 1}))
     [
         Snapshot(TOTALS, 20, 0.45, 12.25, 11.5, 7.5),
         Snapshot(Counts(), None, 0.0, 0.0, 0.0, None),
+        Snapshot(NOT_KEPT, 20, 0.45, 12.25, 11.5, 7.5),
     ],
 )
 def test_a_table_says_all_of_a_snapshot(snapshot: Snapshot) -> None:
     assert from_rows(to_rows(snapshot)) == snapshot
+
+
+def test_an_older_table_kept_all_faces() -> None:
+    snapshot = Snapshot(TOTALS, 20, 0.45, 12.25, 11.5, 7.5)
+    rows = [row for row in to_rows(snapshot) if "kept" not in row["count"]]
+    assert len(rows) == len(to_rows(snapshot)) - 2
+    assert from_rows(rows) == snapshot
 
 
 def test_everything_that_was_done_anywhere_counts_once(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 
 from pipeline.progress import Snapshot
 from pipeline.summary import Summary
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.reporting.names import base_name, ended_name, project_of
 from tasks.reporting.page import ended, running
 
@@ -35,6 +35,15 @@ def test_a_running_batch_says_how_far_how_fast_and_what_failed() -> None:
     assert "| Failed: truncated_image | 30 |" in shown
     assert "| `one` | 1,000 | 81 % |" in shown
     assert "Output: `s3://out/photos`" in shown
+
+
+def test_faces_that_were_not_kept_are_told() -> None:
+    assert "not kept" not in ended(SUMMARY, {})
+    told = {"not_kept": 1201, "none_kept": 7, "rejects": {"low_sharpness": 1200, "high_yaw": 3}}
+    shown = ended(SUMMARY.model_copy(update=told), {})
+    assert "| Faces that were not kept | 1,201 |" in shown
+    assert "| Images with faces of which none was kept | 7 |" in shown
+    assert "| Not kept: low_sharpness | 1,200 |\n| Not kept: high_yaw | 3 |" in shown
 
 
 def test_a_batch_that_is_done_says_what_came_of_it_and_where_it_is() -> None:

@@ -25,7 +25,7 @@ from pipeline.progress import Snapshot
 from pipeline.settings import CropSettings, RunSettings
 from pipeline.summary import Summary
 from storage.errors import ArchiveError, OutputError, StorageError
-from storage.output.manifest import Counts
+from storage.output.counts import Counts
 from tasks.logs import plain_logs
 from tasks.reporting.names import name_batch, name_shard
 from tasks.reporting.page import code, ended, running
