@@ -5,9 +5,9 @@ A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from detection.settings import CutSettings, DetectionSettings
 from storage.archives.spelling import AUTO, is_encoding
@@ -143,11 +143,13 @@ class ChunkSettings(_Group, title="Chunk"):
         return ChunkSettings(members=min(self.members, shard_members), mib=mib)
 
 
-Otherwise = Literal["mark", "drop", "folder"]
-
-
-class _Keep(_Group, title="Keep"):
+class KeepSettings(_Group, title="Keep"):
     """Which of the faces that were found are worth keeping, and what is done with others."""
+
+    # `else` is a word of Python's own
+    model_config = ConfigDict(
+        validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
     min_sharpness: float = Field(
         0.0,
@@ -177,34 +179,12 @@ class _Keep(_Group, title="Keep"):
         description="Lowest score, 0 to 1, of the detector for a face that is kept; 0: any.",
     )
 
-    @property
-    def otherwise(self) -> Otherwise:
-        """The field `else`, which Python takes for a word of its own."""
-        return cast(Otherwise, getattr(self, "else"))
-
-
-if TYPE_CHECKING:
-
-    class KeepSettings(_Keep):
-        """`_Keep`, and the field `else`: made below, where it can have that name."""
-
-else:
-    KeepSettings = create_model(
-        "KeepSettings",
-        __base__=_Keep,
-        __doc__=_Keep.__doc__,
-        **{
-            "else": (
-                Otherwise,
-                Field(
-                    "mark",
-                    description="What is done with other faces. mark: their crops are written as "
-                    "all are, and the column kept tells. drop: they have no crop. folder: their "
-                    "crops go to a folder of their own, crops/_rejected. Each has a row in "
-                    "faces.parquet, that says why.",
-                ),
-            )
-        },
+    otherwise: Literal["mark", "drop", "folder"] = Field(
+        "mark",
+        alias="else",
+        description="What is done with other faces. mark: their crops are written as all are, and "
+        "the column kept tells. drop: they have no crop. folder: their crops go to a folder of "
+        "their own, crops/_rejected. Each has a row in faces.parquet, that says why.",
     )
 
 

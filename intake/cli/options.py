@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser, only: str = "") -> None:
         if only not in ("", group):
             continue
         section = parser.add_argument_group(group, CropSettings.model_fields[group].description)
-        for name, field in model.model_fields.items():
+        for name, field in _fields(model):
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             section.add_argument(
                 _flag(group, name),
@@ -61,7 +61,7 @@ def read_options(flags: Flags, environ: Mapping[str, str]) -> CropSettings:
     values: dict[str, dict[str, str]] = {}
     spelled: dict[tuple[str, str], str] = {}
     for group, model in _groups():
-        for name in model.model_fields:
+        for name, _ in _fields(model):
             variable = f"FACECROP_{group}_{name}".upper()
             for value, spelling in (
                 (flags.get((group, name)), _flag(group, name)),
@@ -85,6 +85,11 @@ def _groups() -> Iterator[tuple[str, type[BaseModel]]]:
         assert isinstance(model, type)
         assert issubclass(model, BaseModel)
         yield group, model
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """By the names that people use."""
+    return ((field.alias or name, field) for name, field in model.model_fields.items())
 
 
 def _flag(group: str, name: str) -> str:
