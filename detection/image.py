@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from detection.codecs.decode import Source
+from detection.codecs.metadata import Carried
 from detection.colours import CropColours
 from detection.crop import cut, encode, sharpness
 from detection.decoded import Decoded
@@ -98,7 +99,8 @@ def _of_page(
         source.warnings.add(ImageWarning.SMALL_FACES)
     faces = _select(found.faces, source, detection, crop)
     detected = perf_counter()
-    crops = _cut_all(image, page, faces, found.quarters, crop)
+    carried = Carried(data, crop.metadata if len(faces.boxes) else "none", source.warnings)
+    crops = _cut_all(image, page, faces, found.quarters, crop, carried)
     if crops and found.quarters:
         source.warnings.add(ImageWarning.TURNED)
     done = perf_counter()
@@ -129,7 +131,9 @@ def _select(faces: Faces, source: Source, detection: Detection, crop: Cut) -> Fa
     return faces.take(ranked[: crop.max_faces or MOST_FACES])
 
 
-def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: Cut) -> list[Crop]:
+def _cut_all(
+    image: Decoded, page: int, faces: Faces, quarters: int, settings: Cut, carried: Carried
+) -> list[Crop]:
     source = image.source
     squares = [square_around(box, settings.padding) for box in faces.boxes]
     if not squares:
@@ -144,6 +148,8 @@ def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: C
     crops = []
     for rank, square in enumerate(squares):
         face = colours.of(turned(cut(pixels, square, scale, settings.size, origin), quarters))
+        height, width = face.shape[:2]
+        along = carried.along(width, height, profile=colours.embedded is not None)
         score, points = float(faces.scores[rank]), faces.landmarks[rank]
         x, y, w, h = (float(value) for value in faces.boxes[rank])
         crops.append(
@@ -157,7 +163,7 @@ def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: C
                 square,
                 -90 * quarters % 360,
                 sharpness(face),
-                encode(face, settings.format, settings.quality, colours.embedded),
+                encode(face, settings.format, settings.quality, colours.embedded, along),
             )
         )
     return crops

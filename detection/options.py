@@ -13,6 +13,8 @@ ImageFormat = Literal["jpg", "png", "webp"]
 Method = Literal["yunet", "haar"]
 Pages = Literal["first", "all"]
 Color = Literal["srgb", "keep"]
+Metadata = Literal["none", "safe", "all"]
+Cover = Literal["blur", "pixelate", "mask"]
 
 MOST_CROP_SIDE = 2048
 """Of a crop, in pixels."""
@@ -29,6 +31,12 @@ MOST_FACES = 10_000
 
 MOST_PROFILE_BYTES = 1 << 22
 """Of an ICC profile that is used or embedded. Cameras' have some hundred, printers' 2 MiB."""
+
+MOST_EXIF_BYTES = 60_000
+"""Of an Exif block that is written: one segment of a JPEG takes 65,527."""
+
+MOST_XMP_BYTES = 60_000
+"""Of an XMP packet that is read or written, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,7 @@ class CutOptions:
     format: ImageFormat
     quality: int
     color: Color
+    metadata: Metadata = "none"
 
 
 if TYPE_CHECKING:

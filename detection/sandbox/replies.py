@@ -14,7 +14,13 @@ from typing import Any, Literal, TypeAlias, cast
 from detection.codecs.sniff import sniff
 from detection.errors import ImageError, ImageErrorCode, ImageWarning, one_line
 from detection.geometry import square_around
-from detection.options import JPEG_TIMES, MOST_FACES, MOST_PROFILE_BYTES
+from detection.options import (
+    JPEG_TIMES,
+    MOST_EXIF_BYTES,
+    MOST_FACES,
+    MOST_PROFILE_BYTES,
+    MOST_XMP_BYTES,
+)
 from detection.result import Crop, Image
 from detection.sandbox.protocol import TRACE_CHARACTERS, Bounds
 from detection.settings import CutSettings, DetectionSettings
@@ -86,7 +92,8 @@ class Job:
     def crop_bytes(self) -> int:
         """Most bytes of a crop, in whichever format."""
         profile = MOST_PROFILE_BYTES if self.cut.color == "keep" else 0
-        return 4 * self.cut.size**2 + _CROP_HEADER_BYTES + profile
+        metadata = MOST_EXIF_BYTES + MOST_XMP_BYTES if self.cut.metadata != "none" else 0
+        return 4 * self.cut.size**2 + _CROP_HEADER_BYTES + profile + metadata
 
     @property
     def text_bytes(self) -> int:
