@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -12,9 +11,9 @@ from pipeline.images import ImagePool
 from pipeline.member import CroppedMember, crop_members
 from storage.archives.members import Chunk, Entry
 from storage.errors import OutputError
-from storage.output.layout import CROPS, tar_name
+from storage.output.layouts import LAYOUTS
 from storage.output.manifest import encode_part, failed_members, replace_rows
-from storage.output.webdataset import pack
+from storage.output.pictures import Picture
 
 
 class StoppedError(Exception):
@@ -63,7 +62,8 @@ def retry_failed_members(
         )
     attempts = failed_members(part)
     # packed crops can only be written together, so there all of the chunk is cropped again
-    only = None if batch.settings.output.layout == "shards" else attempts.keys()
+    packed = LAYOUTS[batch.settings.output.layout].data_files
+    only = None if packed else attempts.keys()
     members, crops = _crop(batch, chunk, images, last_attempt, only)
     rows = [
         replace(member.row, attempts=attempts[member.row.member] + 1)
@@ -101,24 +101,11 @@ def _crop(
             yield member
 
     members = sorted(images.map(work, wanted()), key=lambda member: member.row.member)
-    packed = batch.settings.output.layout == "shards"
-    crops = dict(chain.from_iterable(_files(member, packed) for member in members))
-    if crops and packed:
-        crops = {f"{CROPS}/{tar_name(chunk.number)}": pack(crops)}
-    return members, crops
+    pictures = list(chain.from_iterable(map(_pictures, members)))
+    return members, LAYOUTS[batch.settings.output.layout].files(chunk.number, pictures)
 
 
-def _files(member: CroppedMember, packed: bool) -> Iterator[tuple[str, bytes]]:
-    for face, crop in zip(member.row.face_rows, member.crops, strict=True):
-        if not packed:
-            yield face.crop, crop
-            continue
-        name = face.crop.rpartition("/")[2]
-        yield name, crop
-        about = {
-            "path": member.row.path,
-            "rank": face.rank,
-            "box": [face.x, face.y, face.w, face.h],
-            "score": face.score,
-        }
-        yield f"{name.partition('.')[0]}.json", json.dumps(about).encode()
+def _pictures(member: CroppedMember) -> Iterator[Picture]:
+    for face, data in zip(member.row.face_rows, member.crops, strict=True):
+        if face.crop is not None:
+            yield Picture(member.row, face, face.crop, data)

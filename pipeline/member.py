@@ -17,7 +17,7 @@ from detection.sandbox.replies import Outcome, UnforeseenError
 from pipeline.settings import CropSettings
 from storage.archives.members import Chunk, Entry
 from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
-from storage.output.layout import CROPS, tar_name
+from storage.output.layouts import LAYOUTS
 from storage.output.manifest import FaceRow, MemberRow, Status
 from storage.output.names import crop_stem, looks_like_image, nests
 
@@ -149,10 +149,8 @@ def _row_alone(
 
 def _crop_stem(entry: Entry, chunk: Chunk, settings: CropSettings) -> str:
     """Where the member's crops go, below the output, without rank and extension."""
-    if settings.output.layout == "shards":
-        # WebDataset takes what precedes the first dot for the sample's key
-        return f"{CROPS}/{tar_name(chunk.number)}/{entry.index:08d}"
-    return f"{CROPS}/{crop_stem(entry.name, entry.index, entry.index in chunk.duplicates)}"
+    own = crop_stem(entry.name, entry.index, entry.index in chunk.duplicates)
+    return LAYOUTS[settings.output.layout].stem(chunk.number, entry.index, own)
 
 
 def _face_row(crop: Crop, path: str) -> FaceRow:

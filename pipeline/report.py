@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.cores import cores
 from pipeline.summary import Summary
 from storage.fs.redact import shown
+from storage.output.layouts import layout_of
 from storage.output.output import Output
 from storage.output.sample import FACE_SIZES, Sample, Throughput, throughput
 
@@ -47,7 +48,6 @@ def write_report(output: Output, summary: Summary) -> None:
     sample = output.sample(_MOST_MEMBERS, _MOST_FACES, _MOST_FAILURES)
     record = output.record()
     done = _throughput(output, datetime.fromisoformat(record["created"]))
-    packed = record["settings"]["output"]["layout"] == "shards"
     data = {
         **summary.model_dump(exclude={"archive", "output"}),
         "archive": _cut(summary.archive),
@@ -56,7 +56,7 @@ def write_report(output: Output, summary: Summary) -> None:
         "rate": summary.images_per_second,
         "created": record["created"],
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "packed": packed,
+        "packed": bool(layout_of(record).data_files),
         "sample": {
             "members": [_with_cut(row, "path") for row in sample.members],
             "memberFaces": sample.member_faces,

@@ -146,10 +146,11 @@ class ChunkSettings(_Group, title="Chunk"):
 class OutputSettings(_Group, title="Output"):
     """How crops are laid out."""
 
-    layout: Literal["files", "shards"] = Field(
+    layout: Literal["files", "shards", "parquet"] = Field(
         "files",
         description="files: one file a face, in the archive's folders. shards: one WebDataset TAR "
-        "a chunk, for object stores and training.",
+        "a chunk, for object stores and training. parquet: one Parquet file a chunk, a row a face, "
+        "for datasets.load_dataset.",
     )
 
 

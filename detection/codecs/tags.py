@@ -200,7 +200,7 @@ class _Reading:
         return found
 
     def _fits(self, tag: int, kind: int, count: int, raw: bytes) -> bool:
-        """Whether a value is of a type that it may have, all there, and no more than is bearable."""
+        """Whether a value is of a type that it may have, all there, and not too much."""
         if kind not in _CLASSIC_TYPES or not 0 < len(raw) <= min(self._room, _MOST_VALUE_BYTES):
             return False
         if _JPEG in raw:

@@ -49,7 +49,7 @@ FACE_FIELDS = [
     pa.field("turn", pa.int32()),  # degrees clockwise that the crop was turned by to stand upright
     pa.field("roll", _NUMBER),  # degrees clockwise of the line of the eyes, in the image
     pa.field("sharpness", _NUMBER, nullable=False),
-    pa.field("crop", pa.string(), nullable=False),
+    pa.field("crop", pa.string()),  # null where photographs are written
 ]
 MEMBER_FIELDS = [
     pa.field("member", pa.int64(), nullable=False),
@@ -68,13 +68,14 @@ MEMBER_FIELDS = [
     pa.field("pages", pa.int32()),  # pictures in the file, where its format may have several
     pa.field("warnings", pa.list_(pa.string())),  # codes: what was done with a doubt
     pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and was retried
+    pa.field("file", pa.string()),  # the photograph with its faces covered, where that was asked
 ]
 MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
 FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
 PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
 _CLAIM = b"facecrop.claim"  # in the metadata of a part
 _COUNTED = ("status", "error", "faces", "warnings")
-_SINCE = {"pages", "warnings"}  # columns that came later than the others
+_SINCE = {"pages", "warnings", "file"}  # columns that came later than the others
 _BY_CODE = ("errors", "skips", "warnings")
 FAILED_COLUMNS = ("member", "path", "error", "message")
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
@@ -101,7 +102,7 @@ class FaceRow:
     crop_side: int
     outside: float | None
     sharpness: float
-    crop: str
+    crop: str | None
     turn: int | None = None
     roll: float | None = None
 
@@ -126,6 +127,7 @@ class MemberRow:
     warnings: list[str] = field(default_factory=list)
     face_rows: list[FaceRow] = field(default_factory=list)
     attempts: int = 1
+    file: str | None = None
 
 
 class AccountingError(StorageError):
@@ -236,9 +238,15 @@ def _as_ours(rows: pa.Table) -> pa.Table:
     """The rows as PART_SCHEMA has them; null in the columns that an older Facecrop had not."""
     if set(rows.column_names) >= _SINCE:
         return rows.select(PART_SCHEMA.names).cast(PART_SCHEMA)
-    older = rows.select([name for name in PART_SCHEMA.names if name not in _SINCE])
+    missing = _SINCE - {*rows.column_names}
+    older = rows.select([name for name in PART_SCHEMA.names if name not in missing])
     # from Python's values: Arrow casts no struct to one with more fields
     return pa.Table.from_pylist(older.to_pylist(), schema=PART_SCHEMA)
+
+
+def as_text(path: str) -> str:
+    """A name for a table, also one that was never text: surrogates, from a tape's raw bytes."""
+    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def failed_members(part: pa.Table) -> dict[int, int]:
@@ -382,8 +390,7 @@ def _encode(rows: list[dict[str, Any]], claim: str) -> bytes:
 
 def _as_dict(row: MemberRow) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in MANIFEST_SCHEMA.names if name != "faces"}
-    # Names that were never text (surrogates from a tape's raw bytes) cannot stand in a table.
-    values["path"] = row.path.encode("utf-8", "backslashreplace").decode()
+    values["path"] = as_text(row.path)
     values["faces"] = len(row.face_rows)
     values["face_rows"] = [
         {name: getattr(face, name) for name in FaceRow.__slots__} for face in row.face_rows

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from storage.output import claim
+from storage.output.card import card
 from storage.output.claim import Existing
 from storage.output.layout import (
+    CARD,
     FACES,
     FAILED,
     MANIFEST,
@@ -28,8 +32,10 @@ from storage.output.layout import (
     part_name,
     plan_name,
 )
+from storage.output.layouts import layout_of
 from storage.output.manifest import Counts, assemble
 from storage.output.parts import is_under, read_parts
+from storage.output.pictures import ABOUT_FIELDS
 from storage.output.reading import OutputReader
 from storage.output.summary import encode_summary
 from storage.output.written import in_the_way, is_anothers, refuse_in_the_way
@@ -189,12 +195,20 @@ class Output(OutputReader):
             made = {name: folder / name for name in TABLES}
             if is_anothers(self._folder, SUMMARY):
                 del made[SUMMARY]  # somebody else's; who asks for counts has the manifest
+            self._put_card(totals)
             self._put(made)
             plan = (str(file["name"]).rpartition("/")[2] for file in self._folder.list(PLAN))
             mine = [f"{PLAN}/{name}" for name in plan if is_under(self.claimed, name)]
             self._folder.remove(mine)
         self._folder.tidy()
         return totals
+
+    def _put_card(self, totals: Counts) -> None:
+        """Write the card of packed crops, unless somebody else's README.md is in its place."""
+        record = self.record()
+        pattern = layout_of(record).data_files
+        if pattern and not is_anothers(self._folder, CARD):
+            self._put({CARD: card(record, totals, pattern, pa.schema(ABOUT_FIELDS))})
 
     def _take(self, record: Mapping[str, Any]) -> None:
         self._claim = claim.claim_of(record)

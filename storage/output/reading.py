@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import tarfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,12 +16,12 @@ from storage.errors import OutputError, TransientError
 from storage.output.claim import claim_there, read_record
 from storage.output.folder import Folder
 from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
+from storage.output.layouts import layout_of
 from storage.output.manifest import Counts, count, failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
 from storage.output.summary import decode_notes, decode_summary
 
-_CROPS_AT_ONCE = 64
 _PIECE = 1 << 20  # bytes
 
 
@@ -181,26 +180,9 @@ class OutputReader:
         Raises:
             OutputError: a crop is gone.
         """
-        packed = self.record()["settings"]["output"]["layout"] == "shards"
+        layout = layout_of(self.record())
         with self._folder.errors("read"):
-            yield from self._unpack(names) if packed else self._read_crops(iter(names))
-
-    def _read_crops(self, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
-        while some := list(itertools.islice(names, _CROPS_AT_ONCE)):
-            found = self._folder.objects.get([self._path(name) for name in some])
-            for name, data in zip(some, found, strict=True):
-                if isinstance(data, Exception):
-                    raise data
-                yield name, data
-
-    def _unpack(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        for tar, members in itertools.groupby(names, lambda name: name.rpartition("/")[0]):
-            data = self._fs.cat_file(self._path(tar))
-            with tarfile.open(fileobj=io.BytesIO(data)) as crops:
-                for name in members:
-                    crop = crops.extractfile(name.rpartition("/")[2])
-                    assert crop is not None  # `pack` makes nothing but files
-                    yield name, crop.read()
+            yield from layout.read(self._folder, iter(names))
 
     def _is_finished(self) -> bool:
         with self._folder.errors("read"):

@@ -6,7 +6,6 @@ import struct
 from base64 import b64encode
 from io import BytesIO
 
-import pi_heif
 import pillow_heif
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -27,10 +26,19 @@ def thumbnail() -> bytes:
 def exif(orientation: int = 1, order: str = "<") -> bytes:
     """A block of Exif, with GPS, a maker note, and a thumbnail behind a second directory."""
     picture = thumbnail()
-    text = lambda value: (2, len(value) + 1, value.encode() + b"\0")  # noqa: E731
-    rational = lambda *pairs: (5, len(pairs) // 2, struct.pack(f"{order}{len(pairs)}I", *pairs))  # noqa: E731
-    short = lambda value: (3, 1, struct.pack(order + "H", value))  # noqa: E731
-    long = lambda value: (4, 1, struct.pack(order + "I", value))  # noqa: E731
+
+    def text(value: str) -> tuple[int, int, bytes]:
+        return 2, len(value) + 1, value.encode() + b"\0"
+
+    def rational(*pairs: int) -> tuple[int, int, bytes]:
+        return 5, len(pairs) // 2, struct.pack(f"{order}{len(pairs)}I", *pairs)
+
+    def short(value: int) -> tuple[int, int, bytes]:
+        return 3, 1, struct.pack(order + "H", value)
+
+    def long(value: int) -> tuple[int, int, bytes]:
+        return 4, 1, struct.pack(order + "I", value)
+
     note = b"NOTE-7" + picture
     details = {
         0x829A: rational(1, 250), 0x829D: rational(28, 10), 0x8827: short(400),
@@ -112,8 +120,3 @@ def photograph(
     else:
         image.save(sink, kind, exif=b"Exif\0\0" + block, xmp=packet, quality=92)
     return sink.getvalue()
-
-
-def heif_metadata(data: bytes) -> dict[str, bytes]:
-    """Exif and XMP of a HEIC."""
-    return dict(pi_heif.open_heif(data).info)

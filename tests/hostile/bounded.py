@@ -96,8 +96,8 @@ def _crop(archive: str, output: str, settings: CropSettings) -> None:
         entries = opened.read(_on_a_pool(chunk))
         done = sorted(crop_members(entries, chunk, settings), key=lambda member: member.row.member)
         for member in done:
-            faces = zip(member.row.face_rows, member.crops, strict=True)
-            place.put_crops(chunk.number, {face.crop: crop for face, crop in faces})
+            names = (face.crop or "" for face in member.row.face_rows)
+            place.put_crops(chunk.number, dict(zip(names, member.crops, strict=True)))
         place.put_part(chunk.number, encode_part([member.row for member in done]))
         members, chunks = members + chunk.count, chunks + 1
     place.finish(members, chunks)

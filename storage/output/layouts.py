@@ -1,0 +1,75 @@
+"""How the crops of a batch lie at its output: a file each, or those of a chunk in one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from storage.output.dataset import Table
+from storage.output.folder import Folder
+from storage.output.layout import CROPS
+from storage.output.pictures import Picture
+from storage.output.webdataset import Shards
+
+_AT_ONCE = 64
+
+
+class Layout(Protocol):
+    """One way to lay out crops.
+
+    Attributes:
+        data_files: pattern of the files with a chunk's crops, which are only ever written whole;
+            "" where each crop is a file.
+    """
+
+    data_files: str
+
+    def stem(self, chunk: int, member: int, own: str) -> str:
+        """Where a member's crops go, below the output: append `_<rank>.<ext>`.
+
+        Args:
+            chunk, member: their numbers.
+            own: the path that follows from the member's name, by `names.crop_stem`.
+        """
+
+    def files(self, chunk: int, pictures: Sequence[Picture]) -> dict[str, bytes]:
+        """What is written for the crops of a chunk, by path below the output."""
+
+    def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
+        """Some crops by their paths, which are in the order of the batch.
+
+        Raises:
+            FileNotFoundError: one is gone. Whatever else the file system raises.
+        """
+
+
+class Files:
+    """A file a crop, in the archive's folders."""
+
+    data_files = ""
+
+    def stem(self, chunk: int, member: int, own: str) -> str:
+        """See `Layout.stem`."""
+        return f"{CROPS}/{own}"
+
+    def files(self, chunk: int, pictures: Sequence[Picture]) -> dict[str, bytes]:
+        """See `Layout.files`."""
+        return {picture.path: picture.data for picture in pictures}
+
+    def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
+        """See `Layout.read`."""
+        while some := list(itertools.islice(names, _AT_ONCE)):
+            found = folder.objects.get([folder.path(name) for name in some])
+            for name, data in zip(some, found, strict=True):
+                if isinstance(data, Exception):
+                    raise data
+                yield name, data
+
+
+LAYOUTS: Mapping[str, Layout] = {"files": Files(), "shards": Shards(), "parquet": Table()}
+
+
+def layout_of(record: Mapping[str, Any]) -> Layout:
+    """The layout of a batch, by its `batch.json`."""
+    return LAYOUTS[record["settings"]["output"]["layout"]]
