@@ -17,8 +17,9 @@ from detection.detectors.haar import Haar
 from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageWarning
 from detection.geometry import region_around, square_around
-from detection.options import MEMORY_MIB, MOST_FACES, Cut, Detection
+from detection.options import MEMORY_MIB, MOST_FACES, Cover, Cut, Detection
 from detection.passes import find_faces, first_share, lowest_score
+from detection.photo import Photo, PhotoWriter
 from detection.result import Crop, Image
 from detection.turns import turned
 
@@ -41,6 +42,7 @@ def crop_faces(
     crop: Cut,
     max_pixels: int,
     memory_mib: int = MEMORY_MIB,
+    cover: Cover | None = None,
 ) -> Image:
     """Find and cut out the faces of one image file.
 
@@ -49,11 +51,13 @@ def crop_faces(
         detector: of the calling thread.
         detection, crop: how faces are found and cut out.
         max_pixels, memory_mib: bounds, as `Source.open` has them.
+        cover: what is put in the place of faces in the photograph itself, which is then given back
+            instead of crops; of the first page alone.
 
     Raises:
         ImageError: the bytes give no picture.
     """
-    image = _of_page(0, data, detector, detection, crop, max_pixels, memory_mib)
+    image = _of_page(0, data, detector, detection, crop, max_pixels, memory_mib, cover)
     if detection.pages == "first" or (image.pages or 1) == 1:
         return image
     images, doubts = [image], {*image.warnings}
@@ -88,9 +92,10 @@ def _of_page(
     crop: Cut,
     max_pixels: int,
     memory_mib: int,
+    cover: Cover | None = None,
 ) -> Image:
     started = perf_counter()
-    source = Source.open(data, max_pixels, memory_mib, page)
+    source = Source.open(data, max_pixels, memory_mib, page, full=cover is not None)
     image = Decoded(source)
     image.at(first_share(source, detection.passes))
     decoded = perf_counter()
@@ -99,8 +104,21 @@ def _of_page(
         source.warnings.add(ImageWarning.SMALL_FACES)
     faces = _select(found.faces, source, detection, crop)
     detected = perf_counter()
-    carried = Carried(data, crop.metadata if len(faces.boxes) else "none", source.warnings)
-    crops = _cut_all(image, page, faces, found.quarters, crop, carried)
+    needed = cover is not None or len(faces.boxes)
+    carried = Carried(data, crop.metadata if needed else "none", source.warnings)
+    photo: Photo | None = None
+    if cover is None:
+        crops = _cut_all(image, page, faces, found.quarters, crop, carried)
+    else:
+        boxes = found.faces.boxes
+        boxes = boxes[np.minimum(boxes[:, 2], boxes[:, 3]) >= detection.min_face]
+        if len(boxes):
+            image.at(1)
+        writer = PhotoWriter(data, image, crop.quality, carried)
+        # what is measured of faces is as it is of crops, from pixels that are not covered yet
+        crops = _cut_all(image, page, faces, found.quarters, crop, carried)
+        crops = [replace(one, data=b"") for one in crops]
+        photo = writer.photo(boxes, cover, memory_mib)
     if crops and found.quarters:
         source.warnings.add(ImageWarning.TURNED)
     done = perf_counter()
@@ -113,6 +131,8 @@ def _of_page(
         decode_ms=(decoded - started) * 1e3,
         detect_ms=(detected - decoded) * 1e3,
         crop_ms=(done - detected) * 1e3,
+        photo=photo.data if photo else b"",
+        photo_format=photo.format if photo else None,
     )
 
 

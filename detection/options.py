@@ -15,6 +15,7 @@ Pages = Literal["first", "all"]
 Color = Literal["srgb", "keep"]
 Metadata = Literal["none", "safe", "all"]
 Cover = Literal["blur", "pixelate", "mask"]
+PhotoFormat = Literal["jpg", "png", "webp", "tif"]
 
 MOST_CROP_SIDE = 2048
 """Of a crop, in pixels."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -13,7 +14,10 @@ from storage.archives.members import Chunk, Entry
 from storage.errors import OutputError
 from storage.output.layouts import LAYOUTS
 from storage.output.manifest import encode_part, failed_members, replace_rows
+from storage.output.output import Output
 from storage.output.pictures import Picture
+
+_PHOTO_BYTES = 32 << 20  # that wait to be written together
 
 
 class StoppedError(Exception):
@@ -83,9 +87,13 @@ def _crop(
     last_attempt: bool,
     only: Collection[int] | None = None,
 ) -> tuple[list[CroppedMember], dict[str, bytes]]:
-    """The members of a chunk, or some of them by their index, and the files of their crops."""
+    """The members of a chunk, or some of them by their index, and the files of their crops.
+
+    Photographs that are to be published have been written when it returns.
+    """
     batch.progress.begin(chunk.number)
     entries = batch.archive.read(chunk, last_try=last_attempt)
+    photos = _Photos(batch.output, chunk.number)
 
     def wanted() -> Iterator[Entry]:
         for entry in entries:
@@ -96,16 +104,56 @@ def _crop(
 
     def work(taken: Iterable[Entry]) -> Iterator[CroppedMember]:
         for member in crop_members(taken, chunk, batch.settings):
-            batch.show(member.crops)
+            batch.show(member)
             batch.progress.add(chunk.number, member.row)
-            yield member
+            yield photos.taken_from(member)
 
     members = sorted(images.map(work, wanted()), key=lambda member: member.row.member)
+    photos.flush()
     pictures = list(chain.from_iterable(map(_pictures, members)))
-    return members, LAYOUTS[batch.settings.output.layout].files(chunk.number, pictures)
+    files = LAYOUTS[batch.settings.output.layout].files(chunk.number, pictures)
+    return members, files
+
+
+class _Photos:
+    """The photographs of a chunk on their way to the output: all of them would be too much.
+
+    Thread-safe.
+
+    Args:
+        output: where they are written to.
+        chunk: its number.
+    """
+
+    def __init__(self, output: Output, chunk: int) -> None:
+        self._output = output
+        self._chunk = chunk
+        self._lock = threading.Lock()
+        self._waiting: dict[str, bytes] = {}
+        self._bytes = 0
+
+    def taken_from(self, member: CroppedMember) -> CroppedMember:
+        """A member without its photograph, which is written here, with others, or soon will be."""
+        if member.row.file is None:
+            return member
+        with self._lock:
+            self._waiting[member.row.file] = member.photo
+            self._bytes += len(member.photo)
+            if self._bytes >= _PHOTO_BYTES:
+                self._write()
+        return replace(member, photo=b"")
+
+    def flush(self) -> None:
+        """Write those that are waiting."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        self._output.put_crops(self._chunk, self._waiting, adding=True)
+        self._waiting, self._bytes = {}, 0
 
 
 def _pictures(member: CroppedMember) -> Iterator[Picture]:
-    for face, data in zip(member.row.face_rows, member.crops, strict=True):
+    for face, data in zip(member.row.face_rows, member.crops, strict=member.row.file is None):
         if face.crop is not None:
             yield Picture(member.row, face, face.crop, data)

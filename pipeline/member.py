@@ -17,9 +17,10 @@ from detection.sandbox.replies import Outcome, UnforeseenError
 from pipeline.settings import CropSettings
 from storage.archives.members import Chunk, Entry
 from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
+from storage.output.layout import PHOTOS
 from storage.output.layouts import LAYOUTS
 from storage.output.manifest import FaceRow, MemberRow, Status
-from storage.output.names import crop_stem, looks_like_image, nests
+from storage.output.names import crop_stem, looks_like_image, nests, photo_name
 
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
@@ -29,10 +30,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CroppedMember:
-    """A member's row, with its encoded crops in the order of the row's faces."""
+    """A member's row, with its files.
+
+    Attributes:
+        row: of the manifest, with the rows of its faces.
+        crops: encoded, in the order of these; none where the photograph is written instead.
+        photo: that, with its faces covered, which the row's `file` names.
+    """
 
     row: MemberRow
     crops: list[bytes]
+    photo: bytes = b""
 
 
 def crop_members(
@@ -62,7 +70,8 @@ def crop_members(
     limits = settings.limits
     bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
     try:
-        for entry, outcome in crop_isolated(images(), settings.detection, settings.crop, bounds):
+        job = settings.detection, settings.crop, bounds, settings.covers
+        for entry, outcome in crop_isolated(images(), *job):
             while others:
                 yield others.popleft()
             yield _of_image(entry, outcome, chunk, settings)
@@ -98,7 +107,11 @@ def _of_image(
         message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
         return _failed_image(entry, data, INTERNAL_ERROR, message)
     image, digest = outcome
-    stem = _crop_stem(entry, chunk, settings)
+    own = crop_stem(entry.name, entry.index, entry.index in chunk.duplicates)
+    stem = LAYOUTS[settings.output.layout].stem(chunk.number, entry.index, own)
+    photo = None
+    if image.photo_format is not None:
+        photo = f"{PHOTOS}/{photo_name(own, entry.index, image.photo_format)}"
     return CroppedMember(
         MemberRow(
             entry.index,
@@ -114,11 +127,15 @@ def _of_image(
             pages=image.pages,
             warnings=sorted({*entry.warnings, *image.warnings}),
             face_rows=[
-                _face_row(crop, f"{stem}_{crop.rank}.{settings.crop.format}")
+                _face_row(
+                    crop, f"{stem}_{crop.rank}.{settings.crop.format}" if photo is None else None
+                )
                 for crop in image.crops
             ],
+            file=photo,
         ),
-        [crop.data for crop in image.crops],
+        [crop.data for crop in image.crops if photo is None],
+        image.photo,
     )
 
 
@@ -147,13 +164,7 @@ def _row_alone(
     return CroppedMember(row, [])
 
 
-def _crop_stem(entry: Entry, chunk: Chunk, settings: CropSettings) -> str:
-    """Where the member's crops go, below the output, without rank and extension."""
-    own = crop_stem(entry.name, entry.index, entry.index in chunk.duplicates)
-    return LAYOUTS[settings.output.layout].stem(chunk.number, entry.index, own)
-
-
-def _face_row(crop: Crop, path: str) -> FaceRow:
+def _face_row(crop: Crop, path: str | None) -> FaceRow:
     x, y, w, h = crop.box
     points = crop.landmarks
     return FaceRow(

@@ -191,7 +191,10 @@ class Face(BaseModel):
     turn: int | None = Field(None, description="Degrees clockwise by which the crop was turned.")
     roll: float | None = Field(None, description="Degrees clockwise of the line of the eyes.")
     sharpness: float
-    crop: str = Field(description="Its path in the output.", examples=["crops/IMG_0017.jpg_0.jpg"])
+    crop: str | None = Field(
+        description="Its path in the output; null where photographs are blurred instead.",
+        examples=["crops/IMG_0017.jpg_0.jpg"],
+    )
 
 
 class Waited(Queued, BatchStatus):

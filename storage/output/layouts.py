@@ -12,8 +12,6 @@ from storage.output.layout import CROPS
 from storage.output.pictures import Picture
 from storage.output.webdataset import Shards
 
-_AT_ONCE = 64
-
 
 class Layout(Protocol):
     """One way to lay out crops.
@@ -45,9 +43,16 @@ class Layout(Protocol):
 
 
 class Files:
-    """A file a crop, in the archive's folders."""
+    """A file a crop, in the archive's folders.
+
+    Args:
+        at_once: how many are read, and so are in memory.
+    """
 
     data_files = ""
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
 
     def stem(self, chunk: int, member: int, own: str) -> str:
         """See `Layout.stem`."""
@@ -59,7 +64,7 @@ class Files:
 
     def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
         """See `Layout.read`."""
-        while some := list(itertools.islice(names, _AT_ONCE)):
+        while some := list(itertools.islice(names, self._at_once)):
             found = folder.objects.get([folder.path(name) for name in some])
             for name, data in zip(some, found, strict=True):
                 if isinstance(data, Exception):
@@ -67,9 +72,17 @@ class Files:
                 yield name, data
 
 
-LAYOUTS: Mapping[str, Layout] = {"files": Files(), "shards": Shards(), "parquet": Table()}
+LAYOUTS: Mapping[str, Layout] = {"files": Files(at_once=64), "shards": Shards(), "parquet": Table()}
+_PHOTOS = Files(at_once=1)  # of which each may have many megabytes
 
 
 def layout_of(record: Mapping[str, Any]) -> Layout:
     """The layout of a batch, by its `batch.json`."""
+    if is_blurred(record):
+        return _PHOTOS
     return LAYOUTS[record["settings"]["output"]["layout"]]
+
+
+def is_blurred(record: Mapping[str, Any]) -> bool:
+    """Whether a batch has photographs with their faces covered, and no crops."""
+    return bool(record["settings"]["output"].get("kind") == "blurred")

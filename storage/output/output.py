@@ -137,19 +137,31 @@ class Output(OutputReader):
         with self._folder.errors("read"):
             return bytes(self._fs.cat_file(self._path(plan_name(shard, self.claimed))))
 
-    def put_crops(self, chunk: int, crops: Mapping[str, bytes]) -> None:
+    def put_crops(self, chunk: int, crops: Mapping[str, bytes], *, adding: bool = False) -> None:
         """Write a chunk's crops, by path below the output; each is there whole or not at all.
 
         Their names are written down before: a run may be killed before the part names them, and
         what is not known to be Facecrop's is never removed.
+
+        Args:
+            chunk: its number.
+            crops: the files, also of photographs.
+            adding: whether more of the chunk may have been written, whose names stay written down.
         """
         if not crops:
             return
         if foreign := sorted(self._kept & crops.keys()):
             raise in_the_way(self._folder, foreign[0])
         if self.claimed:
-            self._put({list_name(chunk, self.claimed): json.dumps(sorted(crops)).encode()})
+            listed = list_name(chunk, self.claimed)
+            names = {*crops, *(self._listed(listed) if adding else ())}
+            self._put({listed: json.dumps(sorted(names)).encode()})
         self._put(crops)
+
+    def _listed(self, name: str) -> list[str]:
+        with self._folder.errors("read"):
+            found: list[str] = json.loads(self._folder.read(name) or b"[]")
+        return found
 
     def put_part(self, chunk: int, data: bytes) -> None:
         """Commit a chunk. All its crops must be written before.

@@ -16,7 +16,7 @@ from storage.errors import OutputError, TransientError
 from storage.output.claim import claim_there, read_record
 from storage.output.folder import Folder
 from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
-from storage.output.layouts import layout_of
+from storage.output.layouts import is_blurred, layout_of
 from storage.output.manifest import Counts, count, failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
@@ -165,17 +165,26 @@ class OutputReader:
     def crops(self) -> Iterator[tuple[str, bytes]]:
         """Every crop of a finished batch, by the path that `faces.parquet` has, in its order.
 
+        Of blurred photographs those, by the path that `manifest.parquet` has.
+
         Raises:
             OutputError: the batch is not finished, or a crop of it is gone.
         """
-        with self._table(FACES) as file:
-            batches = pq.ParquetFile(file).iter_batches(columns=["crop"])
-            yield from self.read_crops(
-                name for rows in batches for name in rows["crop"].to_pylist()
-            )
+        name, column = (MANIFEST, "file") if self.is_blurred else (FACES, "crop")
+        with self._table(name) as file:
+            batches = pq.ParquetFile(file).iter_batches(columns=[column])
+            paths = (path for rows in batches for path in rows[column].to_pylist())
+            yield from self.read_crops(path for path in paths if path is not None)
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether it has photographs with their faces covered, and no crops."""
+        return is_blurred(self.record())
 
     def read_crops(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Some crops of a batch, by their paths in `faces.parquet`, which are in its order.
+
+        Or some of its photographs, by their paths in `manifest.parquet`.
 
         Raises:
             OutputError: a crop is gone.

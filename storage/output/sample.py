@@ -24,7 +24,10 @@ MOST_FACES = 10
 FACE_SIZES = (0, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Where each bin of face sizes begins, in pixels; the last has no end."""
 
-_MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces", "warnings")
+_MEMBER_COLUMNS = (
+    *("member", "path", "status", "error", "width", "height", "faces", "warnings"),
+    "file",
+)
 _FACE_COLUMNS = ("member", "x", "y", "w", "h", "score", "crop")
 ROWS_AT_ONCE = 1024
 BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
@@ -83,7 +86,7 @@ def read_sample(
     faces_per_image = np.zeros(MOST_FACES + 1, np.int64)
     table = pq.ParquetFile(manifest, buffer_size=BUFFER)
     wanted = _spread(most_members, table.metadata.num_rows)
-    there = set(table.schema_arrow.names)  # an older Facecrop has written no warnings
+    there = set(table.schema_arrow.names)  # an older Facecrop has written fewer
     member_columns = tuple(name for name in _MEMBER_COLUMNS if name in there)
     columns = list(dict.fromkeys((*member_columns, *FAILED_COLUMNS)))
     read = 0

@@ -69,8 +69,7 @@ class Dashboard:
         self._summary.show(page.ended(summary, self._workers(), self._address))
         output = self._batch.output
         if summary.faces:
-            sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
-            self._show(sheet(output, [face["crop"] for face in sample.faces]))
+            self._show(sheet(output, CROPS_SHOWN))
         if summary.failed:
             show_failures(summary, output)
         self._rename(ended_name(batch_name(), summary))
