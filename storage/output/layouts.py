@@ -78,11 +78,14 @@ _PHOTOS = Files(at_once=1)  # of which each may have many megabytes
 
 def layout_of(record: Mapping[str, Any]) -> Layout:
     """The layout of a batch, by its `batch.json`."""
-    if is_blurred(record):
-        return _PHOTOS
-    return LAYOUTS[record["settings"]["output"]["layout"]]
+    return _PHOTOS if is_blurred(record) else LAYOUTS[_chosen(record, "layout", "files")]
 
 
 def is_blurred(record: Mapping[str, Any]) -> bool:
     """Whether a batch has photographs with their faces covered, and no crops."""
-    return bool(record["settings"]["output"].get("kind") == "blurred")
+    return _chosen(record, "kind", "crops") == "blurred"
+
+
+def _chosen(record: Mapping[str, Any], setting: str, default: str) -> str:
+    """What an older Facecrop has not asked for is the default."""
+    return str(record["settings"].get("output", {}).get(setting, default))
