@@ -282,7 +282,7 @@ def test_of_a_tiff_the_first_page_is_written_and_told() -> None:
     found = covered(data, "mask")
     assert (found.pages, found.warnings) == (2, [ImageWarning.FIRST_PAGE_OF_N])
     with Image.open(BytesIO(found.photo)) as made:
-        assert made.n_frames == 1
+        assert getattr(made, "n_frames", 1) == 1
 
 
 def test_a_deep_tiff_says_that_it_has_fewer_bits() -> None:
