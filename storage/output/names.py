@@ -202,7 +202,10 @@ def photo_name(stem: str, index: int, extension: str) -> str:
         extension: of the format that is written: jpg, png, webp or tif.
     """
     fits = _extension(stem) in _EXTENSIONS[extension] and not _NUMBERED_FILE.search(stem)
-    return stem if fits else f"{stem}~{index}.{extension}"
+    if fits:
+        return stem
+    numbered = stem if stem.endswith(f"~{index}") else f"{stem}~{index}"
+    return f"{numbered}.{extension}"
 
 
 def _safe(path: str) -> str:

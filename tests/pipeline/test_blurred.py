@@ -104,7 +104,7 @@ def test_names_say_what_was_written(found: Result) -> None:
     named = {path: row["file"] for path, row in by_path.items() if row["file"]}
     own, other = sorted(("2024/anna.jpg", "2024/Anna.JPG"), key=lambda path: members[path])
     assert named[own] == f"photos/{own}"
-    assert named[other] == f"photos/{other}~{members[other]}~{members[other]}.jpg"
+    assert named[other] == f"photos/{other}~{members[other]}.jpg"
     assert named["anna"] == f"photos/anna~{members['anna']}.jpg"
     assert named["berlin~7.jpg"] == f"photos/berlin~7.jpg~{members['berlin~7.jpg']}.png"
     assert named["clip.gif"] == f"photos/clip.gif~{members['clip.gif']}.png"
@@ -161,7 +161,7 @@ def test_it_goes_on_where_it_stopped_and_is_the_same_each_time(
     crop(str(archive), str(again), settings())
     assert photos(again) == photos(output)
     (again / "manifest.parquet").unlink()
-    for part in list((again / "parts").iterdir())[1:]:
+    for part in sorted((again / "parts").iterdir())[1:]:
         part.unlink()
     for path in list((again / "photos").glob("*.tif")):
         path.unlink()
