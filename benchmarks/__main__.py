@@ -11,10 +11,22 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks import accuracy, crowds, growth, latency, limit, many, million, small, upload
+from benchmarks import (
+    accuracy,
+    blurred,
+    crowds,
+    growth,
+    latency,
+    limit,
+    many,
+    million,
+    small,
+    upload,
+)
 
 _BENCHMARKS = {
     "accuracy": accuracy,
+    "blurred": blurred,
     "crowds": crowds,
     "growth": growth,
     "latency": latency,
