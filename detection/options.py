@@ -87,7 +87,7 @@ class CutOptions:
     format: ImageFormat
     quality: int
     color: Color
-    metadata: Metadata = "none"
+    metadata: Metadata
 
 
 if TYPE_CHECKING:

@@ -145,7 +145,7 @@ class ChunkSettings(_Group, title="Chunk"):
 
 
 class OutputSettings(_Group, title="Output"):
-    """How crops are laid out."""
+    """What comes out, and how it is laid out."""
 
     layout: Literal["files", "shards", "parquet"] = Field(
         "files",
@@ -205,7 +205,9 @@ class CropSettings(_Group):
     chunk: ChunkSettings = Field(
         ChunkSettings(), description="How an archive is cut into units of work."
     )
-    output: OutputSettings = Field(OutputSettings(), description="How crops are laid out.")
+    output: OutputSettings = Field(
+        OutputSettings(), description="What comes out, and how it is laid out."
+    )
     run: RunSettings = Field(
         RunSettings(), description="How the batch is run; does not change its result."
     )

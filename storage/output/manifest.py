@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import StorageError
-from storage.output.cells import cell
+from storage.output.cells import as_text, cell
 
 
 class Status(StrEnum):
@@ -242,11 +242,6 @@ def _as_ours(rows: pa.Table) -> pa.Table:
     older = rows.select([name for name in PART_SCHEMA.names if name not in missing])
     # from Python's values: Arrow casts no struct to one with more fields
     return pa.Table.from_pylist(older.to_pylist(), schema=PART_SCHEMA)
-
-
-def as_text(path: str) -> str:
-    """A name for a table, also one that was never text: surrogates, from a tape's raw bytes."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def failed_members(part: pa.Table) -> dict[int, int]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from storage.output.manifest import FACE_FIELDS, MEMBER_FIELDS, FaceRow, MemberRow, as_text
+from storage.output.cells import as_text
+from storage.output.manifest import FACE_FIELDS, MEMBER_FIELDS, FaceRow, MemberRow
 
 _OF_MEMBER = ("member", "path", "width", "height", "sha256")
 ABOUT_FIELDS = [
