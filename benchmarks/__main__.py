@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import (
     accuracy,
+    blurred,
     crowds,
     growth,
     latency,
@@ -26,6 +27,7 @@ from benchmarks import (
 
 _BENCHMARKS = {
     "accuracy": accuracy,
+    "blurred": blurred,
     "crowds": crowds,
     "growth": growth,
     "latency": latency,

@@ -17,6 +17,9 @@ _GROUND = (44, 39, 36)  # BGR: a dark grey, for light pages as for dark ones
 _GAP = 4  # pixels between cells and around them
 _QUALITY = 80
 
+PHOTO_PIXELS = 16_000_000
+"""Of a photograph that is shown small; of a JPEG, which is decoded reduced, 8 times as many."""
+
 
 def contact_sheet(crops: Sequence[bytes], columns: int, cell: int) -> bytes:
     """A JPEG of encoded crops in rows; at least one row, whose last cells may be empty.
@@ -39,21 +42,22 @@ def contact_sheet(crops: Sequence[bytes], columns: int, cell: int) -> bytes:
     return encode(sheet, "jpg", _QUALITY)
 
 
-def thumbnail(crop: bytes, side: int) -> bytes | None:
+def thumbnail(crop: bytes, side: int, max_pixels: int = MOST_CROP_SIDE**2) -> bytes | None:
     """A JPEG of one encoded crop; None where that cannot be decoded.
 
     Args:
-        crop: JPEG, PNG or WebP of any size.
+        crop: JPEG, PNG or WebP; or a photograph with its faces covered.
         side: the longer one of the thumbnail, in pixels.
+        max_pixels: of the crop; larger ones are not decoded.
     """
-    pixels = _fit(crop, side)
+    pixels = _fit(crop, side, max_pixels)
     return None if pixels is None else encode(pixels, "jpg", _QUALITY)
 
 
-def _fit(crop: bytes, side: int) -> Pixels | None:
+def _fit(crop: bytes, side: int, max_pixels: int = MOST_CROP_SIDE**2) -> Pixels | None:
     """The crop's BGR pixels, its longer side made `side`; None where it cannot be decoded."""
     try:
-        source = Source.open(crop, MOST_CROP_SIDE**2)
+        source = Source.open(crop, max_pixels)
         pixels = source.decode(source.reduction_for(side / max(source.width, source.height)))
     except ImageError:
         return None

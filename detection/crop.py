@@ -10,7 +10,8 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from detection.codecs.embed import with_profile
+from detection.codecs.embed import embedded
+from detection.codecs.metadata import NOTHING, Along
 from detection.geometry import Square
 from detection.options import ImageFormat
 
@@ -62,7 +63,11 @@ def _shrink(part: Pixels, size: int) -> Pixels:
 
 
 def encode(
-    pixels: Pixels, image_format: ImageFormat, quality: int, profile: bytes | None = None
+    pixels: Pixels,
+    image_format: ImageFormat,
+    quality: int,
+    profile: bytes | None = None,
+    along: Along = NOTHING,
 ) -> bytes:
     """An image as a file.
 
@@ -71,9 +76,9 @@ def encode(
         image_format: of the file.
         quality: 1-100, for JPEG and WebP.
         profile: the ICC profile of the pixels, to be embedded.
+        along: metadata, to be embedded.
     """
-    data = _encoded(pixels, image_format, quality)
-    return data if profile is None else with_profile(data, image_format, profile)
+    return embedded(_encoded(pixels, image_format, quality), image_format, profile, along)
 
 
 def _encoded(pixels: Pixels, image_format: ImageFormat, quality: int) -> bytes:

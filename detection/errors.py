@@ -36,8 +36,10 @@ class ImageWarning(StrEnum):
     COLOUR_PROFILE_UNKNOWN = "colour_profile_unknown"  # it has one that makes no sense
     DAMAGED_DATA = "damaged_data"  # a viewer shows it; some of it may be wrong
     DATA_BEHIND_END = "data_behind_end"  # the picture has no end of its own before other data
+    CONVERTED = "converted"  # it was written otherwise: in another format, one frame, fewer bits
     END_MISSING = "end_missing"  # all of the picture is there, but for the mark of its end
     FIRST_PAGE_OF_N = "first_page_of_n"  # there are others; `pages` has how many
+    METADATA_UNREADABLE = "metadata_unreadable"  # some of it makes no sense, or is too much to copy
     PAGE_UNREADABLE = "page_unreadable"  # one of several, of which all were to be searched
     SMALL_FACES = "small_faces"  # it has faces as small as can be seen, so perhaps smaller ones
     THUMBNAIL_ONLY = "thumbnail_only"  # all that is readable is a preview of the photograph

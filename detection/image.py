@@ -8,6 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from detection.codecs.decode import Source
+from detection.codecs.metadata import Carried
 from detection.colours import CropColours
 from detection.crop import cut, encode
 from detection.decoded import Decoded
@@ -16,8 +17,9 @@ from detection.detectors.haar import Haar
 from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageWarning
 from detection.geometry import region_around, square_around
-from detection.options import MEMORY_MIB, MOST_FACES, Cut, Detection
+from detection.options import MEMORY_MIB, MOST_FACES, Cover, Cut, Detection
 from detection.passes import find_faces, first_share, lowest_score
+from detection.photo import Photo, PhotoWriter
 from detection.pick import pick_score
 from detection.quality import measure
 from detection.result import Box, Crop, Image, Points
@@ -42,6 +44,7 @@ def crop_faces(
     crop: Cut,
     max_pixels: int,
     memory_mib: int = MEMORY_MIB,
+    cover: Cover | None = None,
 ) -> Image:
     """Find and cut out the faces of one image file.
 
@@ -50,11 +53,13 @@ def crop_faces(
         detector: of the calling thread.
         detection, crop: how faces are found and cut out.
         max_pixels, memory_mib: bounds, as `Source.open` has them.
+        cover: what is put in the place of faces in the photograph itself, which is then given back
+            instead of crops; of the first page alone.
 
     Raises:
         ImageError: the bytes give no picture.
     """
-    image = _of_page(0, data, detector, detection, crop, max_pixels, memory_mib)
+    image = _of_page(0, data, detector, detection, crop, max_pixels, memory_mib, cover)
     if detection.pages == "first" or (image.pages or 1) == 1:
         return image
     images, doubts = [image], {*image.warnings}
@@ -89,9 +94,10 @@ def _of_page(
     crop: Cut,
     max_pixels: int,
     memory_mib: int,
+    cover: Cover | None = None,
 ) -> Image:
     started = perf_counter()
-    source = Source.open(data, max_pixels, memory_mib, page)
+    source = Source.open(data, max_pixels, memory_mib, page, full=cover is not None)
     image = Decoded(source)
     image.at(first_share(source, detection.passes))
     decoded = perf_counter()
@@ -100,7 +106,21 @@ def _of_page(
         source.warnings.add(ImageWarning.SMALL_FACES)
     faces, picked = _select(image, found.faces, detection, crop)
     detected = perf_counter()
-    crops = _cut_all(image, page, faces, picked, found.quarters, crop)
+    needed = cover is not None or len(faces.boxes)
+    carried = Carried(data, crop.metadata if needed else "none", source.warnings)
+    photo: Photo | None = None
+    if cover is None:
+        crops = _cut_all(image, page, faces, picked, found.quarters, crop, carried)
+    else:
+        boxes = found.faces.boxes
+        boxes = boxes[np.minimum(boxes[:, 2], boxes[:, 3]) >= detection.min_face]
+        if len(boxes):
+            image.at(1)
+        writer = PhotoWriter(data, image, crop.quality, carried)
+        # what is measured of faces is as it is of crops, from pixels that are not covered yet
+        crops = _cut_all(image, page, faces, picked, found.quarters, crop, carried)
+        crops = [replace(one, data=b"") for one in crops]
+        photo = writer.photo(boxes, cover, memory_mib)
     if crops and found.quarters:
         source.warnings.add(ImageWarning.TURNED)
     done = perf_counter()
@@ -113,6 +133,8 @@ def _of_page(
         decode_ms=(decoded - started) * 1e3,
         detect_ms=(detected - decoded) * 1e3,
         crop_ms=(done - detected) * 1e3,
+        photo=photo.data if photo else b"",
+        photo_format=photo.format if photo else None,
     )
 
 
@@ -160,7 +182,13 @@ def _plain(faces: Faces) -> tuple[list[Box], list[float | None], list[Points | N
 
 
 def _cut_all(
-    image: Decoded, page: int, faces: Faces, picked: list[float], quarters: int, settings: Cut
+    image: Decoded,
+    page: int,
+    faces: Faces,
+    picked: list[float],
+    quarters: int,
+    settings: Cut,
+    carried: Carried,
 ) -> list[Crop]:
     source = image.source
     squares = [square_around(box, settings.padding) for box in faces.boxes]
@@ -177,6 +205,8 @@ def _cut_all(
     crops = []
     for rank, square in enumerate(squares):
         face = colours.of(turned(cut(pixels, square, scale, settings.size, origin), quarters))
+        height, width = face.shape[:2]
+        along = carried.along(width, height, profile=colours.embedded is not None)
         sharpness, brightness, contrast = measure(pixels, boxes[rank], scale, origin)
         crops.append(
             Crop(
@@ -189,7 +219,7 @@ def _cut_all(
                 square,
                 -90 * quarters % 360,
                 sharpness,
-                encode(face, settings.format, settings.quality, colours.embedded),
+                encode(face, settings.format, settings.quality, colours.embedded, along),
                 picked[rank],
                 1 / reduction,
                 brightness,

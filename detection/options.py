@@ -14,6 +14,9 @@ Method = Literal["yunet", "haar"]
 Pages = Literal["first", "all"]
 Color = Literal["srgb", "keep"]
 Pick = Literal["largest", "central", "best"]
+Metadata = Literal["none", "safe", "all"]
+Cover = Literal["blur", "pixelate", "mask"]
+PhotoFormat = Literal["jpg", "png", "webp", "tif"]
 
 MOST_CROP_SIDE = 2048
 """Of a crop, in pixels."""
@@ -30,6 +33,12 @@ MOST_FACES = 10_000
 
 MOST_PROFILE_BYTES = 1 << 22
 """Of an ICC profile that is used or embedded. Cameras' have some hundred, printers' 2 MiB."""
+
+MOST_EXIF_BYTES = 60_000
+"""Of an Exif block that is written: one segment of a JPEG takes 65,527."""
+
+MOST_XMP_BYTES = 60_000
+"""Of an XMP packet that is read or written, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,7 @@ class CutOptions:
     quality: int
     color: Color
     pick: Pick
+    metadata: Metadata
 
 
 if TYPE_CHECKING:

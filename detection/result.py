@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from detection.errors import ImageWarning
 from detection.geometry import Square
+from detection.options import PhotoFormat
 from detection.pose import look
 
 Box = tuple[float, float, float, float]
@@ -75,6 +76,9 @@ class Image:
         warnings: what was done with a doubt, each once, in order.
         decode_ms, detect_ms, crop_ms: wall milliseconds; detect_ms holds the decoding of pixels for
             finer passes, crop_ms that for crops, cutting and encoding.
+        photo: the photograph with its faces covered, where that was asked for; its crops have no
+            data then.
+        photo_format: of that.
     """
 
     width: int
@@ -85,3 +89,5 @@ class Image:
     decode_ms: float
     detect_ms: float
     crop_ms: float
+    photo: bytes = b""
+    photo_format: PhotoFormat | None = None

@@ -14,6 +14,7 @@ from detection.options import (
     Color,
     DetectionPasses,
     ImageFormat,
+    Metadata,
     Method,
     Pages,
     Pick,
@@ -170,4 +171,10 @@ class CutSettings(BaseModel, title="Crop"):
         description="Colours of the crops. srgb: converted from the image's profile, where that is "
         "another; keep: as they are, with the profile embedded. What is grey, CMYK or L*a*b* is "
         "converted all the same.",
+    )
+    metadata: Metadata = Field(
+        "none",
+        description="What of the photograph's metadata goes along. safe: time, camera, exposure, "
+        "copyright and artist; never the place, a serial number, an owner's name, a maker note, a "
+        "thumbnail or XMP. all: Exif with the place, and XMP; without maker note and thumbnails.",
     )

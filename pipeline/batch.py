@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
+from pipeline.member import CroppedMember
 from pipeline.progress import Progress
 from pipeline.settings import MIB, ChunkSettings, CropSettings, LimitSettings, RunSettings
 from storage.archives.listing import UriList
@@ -23,6 +24,7 @@ from storage.fs.redact import hides, shown
 from storage.output.output import Output
 
 CROPS_SHOWN = 40
+_THUMBNAIL = 240  # pixels: twice what a contact sheet shows
 _FORMAT = 3  # of the output folder; raised when an older Facecrop cannot go on with a batch
 _VERSIONS = ("facecrop", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg")
 
@@ -37,7 +39,8 @@ class Batch:
         archive, output, settings: of the batch.
         progress: what its tasks have counted.
         done: numbers of the chunks that earlier runs completed.
-        first_crops: some of the first crops that this run made, encoded, to be shown.
+        first_crops: some of the first crops that this run made, encoded, to be shown; of blurred
+            photographs, small ones.
         stop: set when the run is ending early; chunks in flight are then given up.
     """
 
@@ -59,10 +62,16 @@ class Batch:
         self.first_crops: deque[bytes] = deque(maxlen=CROPS_SHOWN)
         self.stop = threading.Event()
 
-    def show(self, crops: list[bytes]) -> None:
-        """Keep crops to be shown, until there are enough."""
-        if len(self.first_crops) < CROPS_SHOWN:
-            self.first_crops.extend(crops)
+    def show(self, member: CroppedMember) -> None:
+        """Keep crops of a member to be shown, until there are enough."""
+        if len(self.first_crops) >= CROPS_SHOWN:
+            return
+        self.first_crops.extend(member.crops)
+        if member.photo and member.row.face_rows:  # others come from the archive as they are
+            from detection.contact_sheet import PHOTO_PIXELS, thumbnail  # brings the codecs
+
+            small = thumbnail(member.photo, _THUMBNAIL, PHOTO_PIXELS)
+            self.first_crops.extend([] if small is None else [small])
 
     @property
     def chunk_size(self) -> ChunkSize:

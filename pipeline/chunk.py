@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import threading
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 from pipeline.batch import Batch
 from pipeline.images import ImagePool
 from pipeline.member import CroppedMember, crop_members
 from storage.archives.members import Chunk, Entry
 from storage.errors import OutputError
+from storage.output.layouts import LAYOUTS
 from storage.output.manifest import encode_part, failed_members, replace_rows
-from storage.output.webdataset import pack
+from storage.output.output import Output
+from storage.output.pictures import Picture
+
+_PHOTO_BYTES = 32 << 20  # that wait to be written together
 
 
 class StoppedError(Exception):
@@ -63,7 +66,8 @@ def retry_failed_members(
         )
     attempts = failed_members(part)
     # packed crops can only be written together, so there all of the chunk is cropped again
-    only = None if batch.settings.output.layout == "shards" else attempts.keys()
+    packed = LAYOUTS[batch.settings.output.layout].data_files
+    only = None if packed else attempts.keys()
     members, crops = _crop(batch, chunk, images, last_attempt, only)
     rows = [
         replace(member.row, attempts=attempts[member.row.member] + 1)
@@ -83,9 +87,13 @@ def _crop(
     last_attempt: bool,
     only: Collection[int] | None = None,
 ) -> tuple[list[CroppedMember], dict[str, bytes]]:
-    """The members of a chunk, or some of them by their index, and the files of their crops."""
+    """The members of a chunk, or some of them by their index, and the files of their crops.
+
+    Photographs that are to be published have been written when it returns.
+    """
     batch.progress.begin(chunk.number)
     entries = batch.archive.read(chunk, last_try=last_attempt)
+    photos = _Photos(batch.output, chunk.number)
 
     def wanted() -> Iterator[Entry]:
         for entry in entries:
@@ -96,37 +104,56 @@ def _crop(
 
     def work(taken: Iterable[Entry]) -> Iterator[CroppedMember]:
         for member in crop_members(taken, chunk, batch.settings):
-            batch.show(member.crops)
+            batch.show(member)
             batch.progress.add(chunk.number, member.row)
-            yield member
+            yield photos.taken_from(member)
 
     members = sorted(images.map(work, wanted()), key=lambda member: member.row.member)
-    packed = batch.settings.output.layout == "shards"
-    crops = dict(chain.from_iterable(_files(member, packed) for member in members))
-    return members, _packed(crops) if packed else crops
+    photos.flush()
+    pictures = list(chain.from_iterable(map(_pictures, members)))
+    files = LAYOUTS[batch.settings.output.layout].files(pictures)
+    return members, files
 
 
-def _files(member: CroppedMember, packed: bool) -> Iterator[tuple[str, bytes]]:
-    faces = ((face, face.crop) for face in member.row.face_rows if face.crop is not None)
-    for (face, path), crop in zip(faces, member.crops, strict=True):
-        yield path, crop
-        if not packed:
-            continue
-        about: dict[str, Any] = {
-            "path": member.row.path,
-            "rank": face.rank,
-            "box": [face.x, face.y, face.w, face.h],
-            "score": face.score,
-        }
-        if face.kept_why:
-            about |= {"kept": False, "kept_why": face.kept_why}
-        yield f"{path.rpartition('.')[0]}.json", json.dumps(about).encode()
+class _Photos:
+    """The photographs of a chunk on their way to the output: all of them would be too much.
+
+    Thread-safe.
+
+    Args:
+        output: where they are written to.
+        chunk: its number.
+    """
+
+    def __init__(self, output: Output, chunk: int) -> None:
+        self._output = output
+        self._chunk = chunk
+        self._lock = threading.Lock()
+        self._waiting: dict[str, bytes] = {}
+        self._bytes = 0
+
+    def taken_from(self, member: CroppedMember) -> CroppedMember:
+        """A member without its photograph, which is written here, with others, or soon will be."""
+        if member.row.file is None:
+            return member
+        with self._lock:
+            self._waiting[member.row.file] = member.photo
+            self._bytes += len(member.photo)
+            if self._bytes >= _PHOTO_BYTES:
+                self._write()
+        return replace(member, photo=b"")
+
+    def flush(self) -> None:
+        """Write those that are waiting."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        self._output.put_crops(self._chunk, self._waiting, adding=True)
+        self._waiting, self._bytes = {}, 0
 
 
-def _packed(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The TARs that these files lie in, by path."""
-    tars: dict[str, dict[str, bytes]] = {}
-    for path, data in files.items():
-        tar, _, name = path.rpartition("/")
-        tars.setdefault(tar, {})[name] = data
-    return {tar: pack(members) for tar, members in tars.items()}
+def _pictures(member: CroppedMember) -> Iterator[Picture]:
+    cropped = [(face, face.crop) for face in member.row.face_rows if face.crop is not None]
+    for (face, path), data in zip(cropped, member.crops, strict=True):
+        yield Picture(member.row, face, path, data)

@@ -19,9 +19,10 @@ from pipeline.settings import CropSettings, KeepSettings
 from storage.archives.members import Chunk, Entry
 from storage.errors import MemberErrorCode, MemberWarning, SkipReason, StorageError, TransientError
 from storage.output.counts import Status
-from storage.output.layout import CROPS, REJECTED, tar_name
+from storage.output.layout import CROPS, PHOTOS, REJECTED
+from storage.output.layouts import LAYOUTS
 from storage.output.manifest import FaceRow, MemberRow
-from storage.output.names import crop_stem, lies_in, looks_like_image, nests
+from storage.output.names import crop_stem, lies_in, looks_like_image, nests, photo_name
 
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
@@ -31,10 +32,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class CroppedMember:
-    """A member's row, with its encoded crops in the order of those of its faces that have one."""
+    """A member's row, with its files.
+
+    Attributes:
+        row: of the manifest, with the rows of its faces.
+        crops: encoded, in the order of those of its faces that have one; none where the photograph
+            is written instead.
+        photo: that, with its faces covered, which the row's `file` names.
+    """
 
     row: MemberRow
     crops: list[bytes]
+    photo: bytes = b""
 
 
 def crop_members(
@@ -64,7 +73,8 @@ def crop_members(
     limits = settings.limits
     bounds = Bounds(limits.max_pixels, limits.image_seconds, limits.image_mib)
     try:
-        for entry, outcome in crop_isolated(images(), settings.detection, settings.crop, bounds):
+        job = settings.detection, settings.crop, bounds, settings.covers
+        for entry, outcome in crop_isolated(images(), *job):
             while others:
                 yield others.popleft()
             yield _of_image(entry, outcome, chunk, settings)
@@ -100,8 +110,22 @@ def _of_image(
         message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
         return _failed_image(entry, data, INTERNAL_ERROR, message)
     image, digest = outcome
-    stem = _crop_stem(entry, chunk, settings)
-    faces = [_face_row(crop, stem, settings) for crop in image.crops]
+    taken = REJECTED if _has_folder_of_rejects(settings) else ""
+    own = crop_stem(entry.name, entry.index, entry.index in chunk.duplicates, taken)
+    photo = None
+    if image.photo_format is not None:
+        photo = f"{PHOTOS}/{photo_name(own, entry.index, image.photo_format)}"
+
+    layout = LAYOUTS[settings.output.layout]
+    faces = []
+    for crop in image.crops:
+        why = [reason.value for reason in rejects(crop, settings.keep)]
+        folder = None if photo else _folder(settings.keep, kept=not why)
+        path = None
+        if folder is not None:
+            stem = layout.stem(folder, chunk.number, entry.index, own)
+            path = f"{stem}_{crop.rank}.{settings.crop.format}"
+        faces.append(_face_row(crop, path, why))
     return CroppedMember(
         MemberRow(
             entry.index,
@@ -117,8 +141,10 @@ def _of_image(
             pages=image.pages,
             warnings=sorted({*entry.warnings, *image.warnings, *_renamed(entry, settings)}),
             face_rows=faces,
+            file=photo,
         ),
         [crop.data for crop, face in zip(image.crops, faces, strict=True) if face.crop is not None],
+        image.photo,
     )
 
 
@@ -147,27 +173,23 @@ def _row_alone(
     return CroppedMember(row, [])
 
 
-def _crop_stem(entry: Entry, chunk: Chunk, settings: CropSettings) -> str:
-    """Where the member's crops go, below their folder, without rank and extension."""
-    if settings.output.layout == "shards":
-        # WebDataset takes what precedes the first dot for the sample's key
-        return f"{tar_name(chunk.number)}/{entry.index:08d}"
-    taken = REJECTED if settings.keep.otherwise == "folder" else ""
-    return crop_stem(entry.name, entry.index, entry.index in chunk.duplicates, taken)
+def _has_folder_of_rejects(settings: CropSettings) -> bool:
+    """Whether the crops of rejected faces lie in a folder beside those of the archive's."""
+    output = settings.output
+    of_crops = output.layout == "files" and output.kind == "crops"
+    return of_crops and settings.keep.otherwise == "folder"
 
 
 def _renamed(entry: Entry, settings: CropSettings) -> list[MemberWarning]:
     """What is to be told of a member whose folder the crops of rejected faces need."""
-    if settings.keep.otherwise != "folder" or settings.output.layout == "shards":
-        return []
-    return [MemberWarning.NAME_CHANGED] if lies_in(entry.name, REJECTED) else []
+    if _has_folder_of_rejects(settings) and lies_in(entry.name, REJECTED):
+        return [MemberWarning.NAME_CHANGED]
+    return []
 
 
-def _face_row(crop: Crop, stem: str, settings: CropSettings) -> FaceRow:
+def _face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
     x, y, w, h = crop.box
     points = crop.landmarks
-    why = [reason.value for reason in rejects(crop, settings.keep)]
-    folder = _folder(settings.keep, kept=not why)
     yaw, pitch = crop.look or (None, None)
     return FaceRow(
         crop.rank,
@@ -183,7 +205,7 @@ def _face_row(crop: Crop, stem: str, settings: CropSettings) -> FaceRow:
         crop.square.side,
         crop.square.outside(*crop.size),
         crop.sharpness,
-        None if folder is None else f"{folder}/{stem}_{crop.rank}.{settings.crop.format}",
+        path,
         crop.turn,
         crop.roll,
         crop.pick_score,

@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,7 @@ from typing import Any
 from pipeline.cores import cores
 from pipeline.summary import Summary
 from storage.fs.redact import shown
+from storage.output.layouts import layout_of
 from storage.output.output import Output
 from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, Throughput, throughput
 
@@ -30,6 +31,8 @@ _MOST_FAILURES = 100
 _MOST_CHARACTERS = 160  # of a name or a message
 _CROPS_AT_ONCE = 40
 _THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
+_MOST_PHOTOS = 120  # of which each is decoded again
+_PHOTO_THUMBNAIL = 240  # pixels
 _PARTS_READ = 1000  # for their sizes
 _SPANS = 60
 
@@ -48,7 +51,6 @@ def write_report(output: Output, summary: Summary) -> None:
     sample = output.sample(_MOST_MEMBERS, _MOST_FACES, _MOST_FAILURES)
     record = output.record()
     done = _throughput(output, datetime.fromisoformat(record["created"]))
-    packed = record["settings"]["output"]["layout"] == "shards"
     keep = record["settings"].get("keep", {})  # an older Facecrop has kept all
     dropped = sum(face["crop"] is None for face in sample.faces)
     data = {
@@ -59,10 +61,13 @@ def write_report(output: Output, summary: Summary) -> None:
         "rate": summary.images_per_second,
         "created": record["created"],
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "packed": packed,
+        "packed": bool(layout_of(record).data_files),
+        "blurred": output.is_blurred,
         "sample": {
             "members": [_with_cut(row, "path") for row in sample.members],
-            "memberFaces": sample.member_faces - dropped,
+            "memberFaces": sum(map(_is_covered, sample.members))
+            if output.is_blurred
+            else sample.member_faces - dropped,
         },
         "failures": [_with_cut(row, "path", "message") for row in sample.failures],
         "facesPerImage": sample.faces_per_image,
@@ -76,22 +81,64 @@ def write_report(output: Output, summary: Summary) -> None:
         "keepElse": keep.get("else"),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
-    faces = _faces(output, sample)
+    faces = _photographs(output, sample) if output.is_blurred else _faces(output, sample)
     while len(page := _page(data | {"shown": faces})) > _MOST_BYTES:
         faces = faces[::2]
     output.put_report(page)
 
 
-def sheet(output: Output, crops: Sequence[str]) -> bytes:
-    """A JPEG of some crops of a batch, some forty at most, by their paths in `faces.parquet`.
+def sheet(output: Output, most: int) -> bytes | None:
+    """A JPEG of some crops of a finished batch, or of its photographs whose faces are covered.
+
+    None where it has none of these.
+
+    Args:
+        output: the batch's.
+        most: how many, some forty.
 
     Raises:
         OutputError: a crop is gone.
     """
     from detection.contact_sheet import contact_sheet  # brings the codecs
 
-    pictures = [data for _, data in output.read_crops(crops)]
-    return contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL)
+    sample = output.sample(most, most, 0)
+    if output.is_blurred:
+        pictures = [picture for _, picture in _small(output, sample, 2 * SHEET_CELL)]
+    else:
+        names = (face["crop"] for face in sample.faces if face["crop"] is not None)
+        pictures = [data for _, data in output.read_crops(names)]
+    return contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL) if pictures else None
+
+
+def _is_covered(member: Mapping[str, Any]) -> bool:
+    """Whether its photograph can be shown: one without a face is as the archive has it."""
+    return bool(member["faces"] and member.get("file"))
+
+
+def _small(output: Output, sample: Sample, side: int) -> Iterator[tuple[int, bytes]]:
+    """Photographs with their faces covered, made small, by the place of the image in the sample."""
+    from detection.contact_sheet import PHOTO_PIXELS, thumbnail
+
+    places = [place for place, row in enumerate(sample.members) if _is_covered(row)]
+    places = places[:: -(-len(places) // _MOST_PHOTOS) or 1]
+    photos = output.read_crops(sample.members[place]["file"] for place in places)
+    for place, (_, data) in zip(places, photos, strict=True):
+        small = thumbnail(data, side, PHOTO_PIXELS)
+        if small is not None:
+            yield place, small
+
+
+def _photographs(output: Output, sample: Sample) -> list[dict[str, Any]]:
+    """The sampled photographs with their faces covered, as `_faces` has faces."""
+    return [
+        {
+            "of": place,
+            "crop": sample.members[place]["file"],
+            "why": [],
+            "picture": base64.b64encode(picture).decode(),
+        }
+        for place, picture in _small(output, sample, _PHOTO_THUMBNAIL)
+    ]
 
 
 def _throughput(output: Output, created: datetime) -> Throughput:

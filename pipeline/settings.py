@@ -5,10 +5,11 @@ A flag is `--GROUP-FIELD`, an environment variable `FACECROP_GROUP_FIELD`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from detection.options import Cover
 from detection.settings import CutSettings, DetectionSettings
 from storage.archives.spelling import AUTO, is_encoding
 
@@ -189,12 +190,24 @@ class KeepSettings(_Group, title="Keep"):
 
 
 class OutputSettings(_Group, title="Output"):
-    """How crops are laid out."""
+    """What comes out, and how it is laid out."""
 
-    layout: Literal["files", "shards"] = Field(
+    layout: Literal["files", "shards", "parquet"] = Field(
         "files",
         description="files: one file a face, in the archive's folders. shards: one WebDataset TAR "
-        "a chunk, for object stores and training.",
+        "a chunk, for object stores and training. parquet: one Parquet file a chunk, a row a face, "
+        "for datasets.load_dataset.",
+    )
+    kind: Literal["crops", "blurred"] = Field(
+        "crops",
+        description="crops: the faces. blurred: the photographs, with their faces covered, each in "
+        "its own format where that is JPEG, PNG, WebP or TIFF. Faces that are not found stay as "
+        "they are: no detector finds all.",
+    )
+    cover: Cover = Field(
+        "blur",
+        description="What is put on the faces of blurred photographs. blur and pixelate keep the "
+        "mean colours of four cells along a face; mask, black, keeps nothing.",
     )
 
 
@@ -240,10 +253,29 @@ class CropSettings(_Group):
     chunk: ChunkSettings = Field(
         ChunkSettings(), description="How an archive is cut into units of work."
     )
-    output: OutputSettings = Field(OutputSettings(), description="How crops are laid out.")
+    output: OutputSettings = Field(
+        OutputSettings(), description="What comes out, and how it is laid out."
+    )
     run: RunSettings = Field(
         RunSettings(), description="How the batch is run; does not change its result."
     )
+
+    @model_validator(mode="after")
+    def _blurs_every_face(self) -> Self:
+        needed = {
+            "output.layout files": self.output.layout == "files",
+            "crop.max_faces 0": self.crop.max_faces == 0,
+            "detection.pages first": self.detection.pages == "first",
+        }
+        for setting, holds in needed.items():
+            if self.output.kind == "blurred" and not holds:
+                raise ValueError(f"output.kind blurred needs {setting}: it covers all faces")
+        return self
+
+    @property
+    def covers(self) -> Cover | None:
+        """What is put on faces in the photographs themselves; None where crops are made."""
+        return self.output.cover if self.output.kind == "blurred" else None
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what comes out, as plain JSON values that make them again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import cast
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
@@ -40,6 +40,7 @@ _LEFT_RIGHT, _TOP_BOTTOM, _BOTH = 1, 0, -1  # of `cv2.flip`
 _FLIPS = {
     2: _LEFT_RIGHT, 3: _BOTH, 4: _TOP_BOTTOM, 6: _LEFT_RIGHT, 7: _BOTH, 8: _TOP_BOTTOM,
 }  # fmt: skip
+_INVERSE = {6: 8, 8: 6}  # all others undo themselves
 _UNIT = 32  # rows: no JPEG is coded in higher units
 _DOWN, _UP, _RIGHT, _LEFT = range(4)
 _TOWARDS = {
@@ -50,6 +51,8 @@ _TOWARDS = {
 _bound_lifted = False
 
 Pixels = NDArray[np.uint8]
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+_AnyPixels = TypeVar("_AnyPixels", Pixels, Samples)
 
 
 @dataclass(slots=True)
@@ -84,6 +87,8 @@ class Source:
         max_pixels: int,
         memory_mib: int = MEMORY_MIB,
         page: int = 0,
+        *,
+        full: bool = False,
     ) -> Source:
         """Read the header.
 
@@ -93,6 +98,7 @@ class Source:
                 can be reduced may have `JPEG_TIMES` as many.
             memory_mib: that the image may take. A JPEG is reduced until it fits.
             page: of a TIFF, from 0.
+            full: whether it will be decoded at its full size, so that no JPEG may be larger.
 
         Raises:
             ImageError: no image, a kind that is not read here, damaged, or too large.
@@ -118,7 +124,8 @@ class Source:
             whole = picture(whole) or whole
         width, height, turned, reducible = _header(whole, kind)
         turned = said or turned
-        _refuse_more(width, height, max_pixels, memory_mib, JPEG_TIMES if reducible else 1)
+        times = JPEG_TIMES if reducible and not full else 1
+        _refuse_more(width, height, max_pixels, memory_mib, times)
         if turned >= _TRANSPOSED:
             width, height = height, width
         spare = (memory_mib << 20) - 2 * len(whole) - _OTHER_BYTES
@@ -176,15 +183,15 @@ class Source:
             ImageError: the data is damaged, cut short, or of a kind that is not read here.
         """
         if self.reducible:
-            pixels, self.data, doubts = turbo.decode(self.data, *self._stored, reduction)
+            pixels, self.data, doubts = turbo.decode(self.data, *self.stored, reduction)
             self.warnings.update(doubts)
         else:
             pixels = _pillow().decode(self.data, self.format, self.warnings)
-            if pixels.shape[:2] != self._stored:
-                (high, wide), (height, width) = self._stored, pixels.shape[:2]
+            if pixels.shape[:2] != self.stored:
+                (high, wide), (height, width) = self.stored, pixels.shape[:2]
                 said = f"it says that it has {wide} x {high} pixels, and has {width} x {height}"
                 raise damaged(self.format, ValueError(said), 0)
-        return _upright(pixels, self.orientation)
+        return turned_upright(pixels, self.orientation)
 
     def decode_around(self, region: Region, reduction: int) -> tuple[Pixels, tuple[int, int]]:
         """As `decode`, but perhaps only a part of the image, which holds the region.
@@ -199,7 +206,7 @@ class Source:
             Pixels, within the region the same as those of the whole; and x and y of the first of
             them in the whole.
         """
-        height, width = self._stored
+        height, width = self.stored
         rows = height
         if self.reducible:
             last = (
@@ -214,11 +221,11 @@ class Source:
         pixels = turbo.decode_top(self.data, rows, width, reduction)
         missing = -(-height // reduction) - len(pixels)
         x, y = ((0, 0), (0, missing), (0, 0), (missing, 0))[_TOWARDS[self.orientation]]
-        return _upright(pixels, self.orientation), (x, y)
+        return turned_upright(pixels, self.orientation), (x, y)
 
     @property
-    def _stored(self) -> tuple[int, int]:
-        """Height and width as they are stored."""
+    def stored(self) -> tuple[int, int]:
+        """Height and width as they are stored, in pixels."""
         if self.orientation >= _TRANSPOSED:
             return self.width, self.height
         return self.height, self.width
@@ -298,10 +305,15 @@ def _header(data: bytes, kind: Format) -> tuple[int, int, int, bool]:
     return width, height, turned, False
 
 
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undoes an EXIF orientation (Exif 2.32, 4.6.4, tag 0x0112)."""
+def turned_back(pixels: _AnyPixels, orientation: int) -> _AnyPixels:
+    """Upright pixels as an image of an EXIF orientation stores them."""
+    return turned_upright(pixels, _INVERSE.get(orientation, orientation))
+
+
+def turned_upright(pixels: _AnyPixels, orientation: int) -> _AnyPixels:
+    """Undo an EXIF orientation (Exif 2.32, 4.6.4, tag 0x0112) of pixels of any depth."""
     if orientation >= _TRANSPOSED:
-        pixels = cast(Pixels, cv2.transpose(pixels))
+        pixels = cast(_AnyPixels, cv2.transpose(pixels))
     if orientation in _FLIPS:
-        pixels = cast(Pixels, cv2.flip(pixels, _FLIPS[orientation]))
+        pixels = cast(_AnyPixels, cv2.flip(pixels, _FLIPS[orientation]))
     return pixels

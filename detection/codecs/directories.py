@@ -90,6 +90,11 @@ class Directory:
         found = (_directory(self.data, self.order, self.big, int(at)) for at in offsets)
         return [one for one in found if one is not None]
 
+    def pointed_at(self, tag: int) -> Directory | None:
+        """The directory whose place a tag has, such as Exif's (Exif 2.32, 4.6.3); None for none."""
+        where = self.number(tag)
+        return _directory(self.data, self.order, self.big, where) if where > 0 else None
+
     def first(self) -> bytes:
         """The same file, with this directory in front."""
         pointer = struct.pack(self.order + ("Q" if self.big else "I"), self.at)

@@ -26,8 +26,8 @@ _ADOBE_RGB = 2
 _ASCII = 2
 _INTEGERS = {1: "B", 3: "H", 4: "I"}  # TIFF 6.0, 2: BYTE, SHORT, LONG
 _APP1 = 0xE1
-_EXIF = b"Exif\0\0"
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+EXIF_MARK = b"Exif\0\0"
+XMP_MARK = b"http://ns.adobe.com/xap/1.0/\0"
 _RAW_PROFILES = (b"Raw profile type exif", b"Raw profile type APP1")
 _PNG_XMP = b"XML:com.adobe.xmp"
 _MOST_TEXT_BYTES = 1 << 20  # that a compressed text may come to
@@ -39,11 +39,11 @@ _Block = tuple[bool, bytes]  # whether it is XMP, and its bytes; else it is a TI
 def orientation(data: bytes, kind: Format) -> int:
     """EXIF orientation 1-8 of a JPEG, PNG or WebP; 1 where nothing says one that makes sense."""
     said = UPRIGHT
-    for is_xmp, block in _BLOCKS[kind](data):
+    for is_xmp, block in blocks(data, kind):
         if is_xmp:
             found = _XMP_ORIENTATION.search(block)
             said = int(found[1]) if found and said == UPRIGHT else said
-        elif value := _of_tiff(block.removeprefix(_EXIF)):
+        elif value := _of_tiff(block.removeprefix(EXIF_MARK)):
             return value
     return said
 
@@ -54,16 +54,25 @@ def says_adobe_rgb(data: bytes, kind: Format) -> bool:
     A camera does it by the index R03, some programs by the colour space 2; neither by a profile.
     """
     return any(
-        not is_xmp and _says_adobe_rgb(block.removeprefix(_EXIF))
-        for is_xmp, block in _BLOCKS[kind](data)
+        not is_xmp and _says_adobe_rgb(block.removeprefix(EXIF_MARK))
+        for is_xmp, block in blocks(data, kind)
     )
+
+
+def blocks(data: bytes, kind: Format) -> Iterator[tuple[bool, bytes]]:
+    """The blocks of metadata of a JPEG, PNG or WebP, in their order.
+
+    Yields:
+        Whether it is XMP, and its bytes; else it is a TIFF structure, perhaps behind a mark.
+    """
+    return _BLOCKS[kind](data)
 
 
 def _jpeg_blocks(data: bytes) -> Iterator[_Block]:
     for marker, start, end in segments(data):
-        if marker == _APP1 and data.startswith(_EXIF, start):
+        if marker == _APP1 and data.startswith(EXIF_MARK, start):
             yield False, data[start:end]
-        elif marker == _APP1 and data.startswith(_XMP, start):
+        elif marker == _APP1 and data.startswith(XMP_MARK, start):
             yield True, data[start:end]
 
 

@@ -23,6 +23,9 @@ _END = b"\xff\xd9"
 _FILLER = b"\x55" * 64  # codes of something, whatever the tables are
 # DHT, DAC, SOS, DQT, DNL, DRI, APP0-15 and COM: what may stand between two scans
 _BETWEEN_SCANS = {0xC4, 0xCC, START_OF_SCAN, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
+_DECODED_BY = START_OF_FRAME | {0xC4, 0xCC, START_OF_SCAN, 0xDB, 0xDC, 0xDD}
+_JFIF_AT, _JFIF, _JFIF_HEAD = 0xE0, b"JFIF\0", b"\xff\xe0\0\x10"  # JFIF 1.02: with a thumbnail
+_ADOBE_AT, _ADOBE = 0xEE, b"Adobe"  # says how its colours are coded
 # None are stuffed and fill bytes, and TEM and RST0-7, which stand alone. There may be millions.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _DEFINED_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")
@@ -127,6 +130,34 @@ def picture(data: bytes, *, past_damage: bool = False) -> bytes | None:
             break
         at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
     kept += [data[scan : found.start() if found else len(data)], _END]
+    return b"".join(kept)
+
+
+def bare(data: bytes) -> bytes | None:
+    """The JPEG with what its picture is decoded by, and nothing else; None where it has no scan.
+
+    Left out are metadata, profiles, comments, previews, JFIF's too, and what follows the picture.
+    """
+    kept, scan = [data[:2]], 0
+    for marker, start, end in segments(data):
+        content = data[start:end]
+        if marker == _JFIF_AT and content.startswith(_JFIF):
+            kept.append(_JFIF_HEAD + content[: len(_JFIF) + 7] + b"\0\0")
+        elif marker in _DECODED_BY or (marker == _ADOBE_AT and content.startswith(_ADOBE)):
+            kept.append(data[start - 4 : end])
+        scan = end if marker == START_OF_SCAN else 0
+    if not scan:
+        return None
+    at = begin = scan
+    while found := _MARKER.search(data, at):
+        marker = data[found.start() + 1]
+        if marker not in _BETWEEN_SCANS or found.end() + 2 > len(data):
+            break
+        at = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+        if marker not in _DECODED_BY:
+            kept.append(data[begin : found.start()])
+            begin = at
+    kept += [data[begin : found.start() if found else len(data)], _END]
     return b"".join(kept)
 
 

@@ -96,6 +96,18 @@ def decode(data: bytes, kind: Format, doubts: set[ImageWarning]) -> Pixels:
     return cast(Pixels, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
+def metadata(data: bytes, kind: Format) -> tuple[bytes, bytes]:
+    """Exif and XMP of a file, as they stand there; empty where there is none.
+
+    Raises:
+        ImageError: as `header`.
+    """
+    with _opened(data, kind) as image:
+        found = (image.info.get(name) for name in ("exif", "xmp"))
+        exif, xmp = (one if isinstance(one, bytes) else b"" for one in found)
+        return exif, xmp
+
+
 def _deep(data: bytes) -> tiff.Deep | None:
     """A TIFF whose samples are read by `tiff`; None where Pillow reads it, or says why not."""
     if found := tiff.deep(data):

@@ -26,7 +26,7 @@ from detection.codecs.decode import lift_pillows_bound
 from detection.detectors.base import Detector
 from detection.errors import ImageError, ImageErrorCode, is_machines, one_line
 from detection.image import crop_faces, make_detector
-from detection.options import CutOptions, DetectionOptions, DetectionPasses
+from detection.options import Cover, CutOptions, DetectionOptions, DetectionPasses
 from detection.sandbox.protocol import (
     Bounds,
     printable_trace,
@@ -96,12 +96,14 @@ class _Work:
         detection: dict[str, Any],
         cut: dict[str, Any],
         bounds: dict[str, Any],
+        cover: Cover | None,
     ) -> None:
         self._bounds = Bounds(**bounds)
         self._nowhere = nowhere
         passes = DetectionPasses(**detection.pop("passes"))
         self._detection = DetectionOptions(**detection, passes=passes)
         self._cut = CutOptions(**cut)
+        self._cover = cover
         self._watch()
         try:
             self._detector: Detector = make_detector(self._detection)
@@ -115,7 +117,8 @@ class _Work:
         try:
             self._watch()
             bounds = self._bounds.max_pixels, self._bounds.memory_mib
-            image = crop_faces(data, self._detector, self._detection, self._cut, *bounds)
+            options = self._detection, self._cut, *bounds, self._cover
+            image = crop_faces(data, self._detector, *options)
             reply, crops = to_reply(image)
             if len(crops) > self._bounds.crops_bytes:
                 raise MemoryError

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from detection.errors import DetectorError, ImageError, ImageErrorCode, MachineError
+from detection.options import Cover
 from detection.sandbox.exclusive import ExclusiveTurn
 from detection.sandbox.process import GRACE_SECONDS, Child, Lost
 from detection.sandbox.protocol import Bounds
@@ -50,6 +51,7 @@ def crop_isolated(
     detection: DetectionSettings,
     crop: CutSettings,
     bounds: Bounds,
+    cover: Cover | None = None,
 ) -> Iterator[tuple[Key, Outcome]]:
     """`detection.image.crop_faces` of each image in a child process, in their order.
 
@@ -58,13 +60,13 @@ def crop_isolated(
 
     Args:
         images: each with a key of the caller's.
-        detection, crop, bounds: of all of them.
+        detection, crop, bounds, cover: of all of them.
 
     Raises:
         MachineError: no child that works on images can be had here now.
         DetectorError: the settings give no detector.
     """
-    line = _Line[Key](Job(detection, crop, bounds))
+    line = _Line[Key](Job(detection, crop, bounds, cover))
     try:
         for key, data in images:
             while not line.has_room(len(data)):

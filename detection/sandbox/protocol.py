@@ -70,9 +70,10 @@ def send_ready(pipe: IO[bytes], fault: str = "", why: str = "") -> None:
 
 
 def to_reply(image: Image) -> tuple[dict[str, Any], bytes]:
-    """An image as what JSON takes, and the bytes of its crops."""
+    """An image as what JSON takes, and the bytes of its crops, or of the photograph itself."""
     crops = [_fields(crop) | {"data": len(crop.data)} for crop in image.crops]
-    return _fields(image) | {"crops": crops}, b"".join(crop.data for crop in image.crops)
+    fields = _fields(image) | {"crops": crops, "photo": len(image.photo)}
+    return fields, image.photo or b"".join(crop.data for crop in image.crops)
 
 
 def _fields(one: Crop | Image) -> dict[str, Any]:

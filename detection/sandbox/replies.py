@@ -14,7 +14,15 @@ from typing import Any, Literal, TypeAlias, cast
 from detection.codecs.sniff import sniff
 from detection.errors import ImageError, ImageErrorCode, ImageWarning, one_line
 from detection.geometry import square_around
-from detection.options import JPEG_TIMES, MOST_FACES, MOST_PROFILE_BYTES
+from detection.options import (
+    JPEG_TIMES,
+    MOST_EXIF_BYTES,
+    MOST_FACES,
+    MOST_PROFILE_BYTES,
+    MOST_XMP_BYTES,
+    Cover,
+    PhotoFormat,
+)
 from detection.pick import pick_score
 from detection.result import Crop, Image
 from detection.sandbox.protocol import TRACE_CHARACTERS, Bounds
@@ -30,10 +38,11 @@ _NEAR_PX = 4096
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _SNIFFED = {"jpg": "jpeg", "png": "png", "webp": "webp"}
+_PHOTOS = _SNIFFED | {"tif": "tiff"}
 _PARENTS_CODES = {ImageErrorCode.TOO_SLOW, ImageErrorCode.DECODER_CRASHED}
 _IMAGE = {
     "number", "width", "height", "crops", "pages", "warnings", "decode_ms", "detect_ms", "crop_ms",
-    "sha256",
+    "sha256", "photo", "photo_format",
 }  # fmt: skip
 _CROP = {
     "rank", "page", "size", "box", "score", "landmarks", "square", "turn", "sharpness",
@@ -78,6 +87,7 @@ class Job:
     detection: DetectionSettings
     cut: CutSettings
     bounds: Bounds
+    cover: Cover | None = None
 
     @property
     def faces(self) -> int:
@@ -89,7 +99,8 @@ class Job:
     def crop_bytes(self) -> int:
         """Most bytes of a crop, in whichever format."""
         profile = MOST_PROFILE_BYTES if self.cut.color == "keep" else 0
-        return 4 * self.cut.size**2 + _CROP_HEADER_BYTES + profile
+        metadata = MOST_EXIF_BYTES + MOST_XMP_BYTES if self.cut.metadata != "none" else 0
+        return 4 * self.cut.size**2 + _CROP_HEADER_BYTES + profile + metadata
 
     @property
     def text_bytes(self) -> int:
@@ -97,7 +108,7 @@ class Job:
         return _TEXT_BYTES + self.faces * _FACE_BYTES
 
     def as_message(self) -> bytes:
-        """The same as JSON: what `DetectionOptions`, `CutOptions` and `Bounds` take."""
+        """The same as JSON: for `DetectionOptions`, `CutOptions` and `Bounds`, and the cover."""
         detection = self.detection
         options = detection.model_dump(
             include={"method", "min_face", "max_overlap", "model", "pages"}
@@ -107,6 +118,7 @@ class Job:
                 options | {"passes": asdict(detection.passes)},
                 self.cut.model_dump(),
                 asdict(self.bounds),
+                self.cover,
             ]
         ).encode()
 
@@ -158,7 +170,7 @@ def read_reply(text: bytes, blob: bytes, number: int, job: Job) -> Outcome | Sho
 
 
 def _image(reply: dict[str, Any], blob: bytes, job: Job) -> Image:
-    most = job.bounds.max_pixels * JPEG_TIMES
+    most = job.bounds.max_pixels * (1 if job.cover else JPEG_TIMES)
     width, height = _whole(reply["width"], 1, most), _whole(reply["height"], 1, most)
     _require(width * height <= most, "more pixels than allowed")
     times = (_number(reply[name], 0, _MOST_MS) for name in ("decode_ms", "detect_ms", "crop_ms"))
@@ -168,16 +180,35 @@ def _image(reply: dict[str, Any], blob: bytes, job: Job) -> Image:
     pages = reply["pages"]
     if pages is not None:
         pages = _whole(pages, 1, _MOST_PAGES)
-    image = Image(width, height, [], pages, _warnings(reply["warnings"]), *times)
+    photo, photo_format = _photo(reply, blob, job)
+    decode_ms, detect_ms, crop_ms = times
+    image = Image(
+        *(width, height, [], pages, _warnings(reply["warnings"]), decode_ms, detect_ms, crop_ms),
+        photo=photo,
+        photo_format=photo_format,
+    )
     for rank, one in enumerate(crops):
-        size = _whole(_object(one, _CROP)["data"], 1, job.crop_bytes)
+        size = _object(one, _CROP)["data"]
+        size = _whole(size, 0, 0) if job.cover else _whole(size, 1, job.crop_bytes)
         data = blob[at : at + size]
         _require(len(data) == size, "less bytes than the crops have")
-        _require(sniff(data) == _SNIFFED[job.cut.format], "a crop of another format")
+        _require(bool(job.cover) or sniff(data) == _SNIFFED[job.cut.format], "another format")
         image.crops.append(_crop(one, data, rank, image, job))
         at += size
-    _require(at == len(blob), "more bytes than the crops have")
+    _require(at + len(photo) == len(blob), "more bytes than the crops have")
     return image
+
+
+def _photo(reply: dict[str, Any], blob: bytes, job: Job) -> tuple[bytes, PhotoFormat | None]:
+    """The photograph itself, which is there if and only if that was asked for."""
+    size, named = reply["photo"], reply["photo_format"]
+    if job.cover is None:
+        _require(_whole(size, 0, 0) == 0 and named is None, "a photograph that nobody asked for")
+        return b"", None
+    _require(_whole(size, 1, job.bounds.crops_bytes) == len(blob), "other bytes than it has")
+    _require(isinstance(named, str) and named in _PHOTOS, "an unknown format")
+    _require(sniff(blob) == _PHOTOS[named], "a photograph of another format")
+    return blob, cast(PhotoFormat, named)
 
 
 def _warnings(value: Any) -> list[ImageWarning]:

@@ -109,6 +109,8 @@ def _help(field: FieldInfo) -> str:
 
 
 def _complaint(fault: Any, spelled: Mapping[tuple[str, str], str]) -> str:
-    group, name = fault["loc"][:2]
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")
+    if not fault["loc"]:  # settings that do not go together
+        return message
+    group, name = fault["loc"][:2]
     return f"{spelled[group, name]} {fault['input']}: {message}"

@@ -194,7 +194,7 @@ class Face(BaseModel):
     roll: float | None = Field(None, description="Degrees clockwise of the line of the eyes.")
     sharpness: float = Field(description="0 to 1, in the pixels that `sharpness_scale` tells.")
     crop: str | None = Field(
-        description="Its path in the output; null where it was dropped.",
+        description="Its path; null where it was dropped, or photographs are blurred instead.",
         examples=["crops/IMG_0017.jpg_0.jpg"],
     )
     pick_score: float | None = Field(None, description="What it was ranked by, 0 to 1.")

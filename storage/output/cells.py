@@ -1,4 +1,4 @@
-"""Text from outside as a cell of a CSV file, which no spreadsheet and no terminal obeys."""
+"""Text from outside in tables; as a cell of a CSV file, which no spreadsheet and terminal obeys."""
 
 from __future__ import annotations
 
@@ -34,3 +34,8 @@ def cell(value: object) -> str:
 def _begins_formula(text: str) -> bool:
     seen = (sign for sign in text if sign not in _BLANKS and category(sign)[0] not in "CMZ")
     return next(seen, "") in _SIGNS
+
+
+def as_text(path: str) -> str:
+    """A name for a table, also one that was never text: surrogates, from a tape's raw bytes."""
+    return path.encode("utf-8", "backslashreplace").decode()

@@ -10,11 +10,13 @@ from storage.errors import OutputError, TransientError
 from storage.output.folder import Folder
 from storage.output.layout import (
     BATCH,
+    CARD,
     CROPS,
     FACES,
     FAILED,
     MANIFEST,
     PARTS,
+    PHOTOS,
     PLAN,
     REPORT,
     SKIPPED,
@@ -210,7 +212,7 @@ def _replace(
             "Run it again if it is to go, or name another output."
         )
     for source in sources():
-        for name in (CROPS, PARTS, PLAN, *TABLES, REPORT, BATCH):
+        for name in (CROPS, PHOTOS, PARTS, PLAN, *TABLES, REPORT, CARD, BATCH):
             if folder.holds(source, name):
                 raise OutputError(
                     f"{source} lies in what would be removed ({folder.uri}/{name}). "

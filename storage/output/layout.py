@@ -7,19 +7,16 @@ PARTS = "parts"
 PLAN = "plan"  # while a batch runs: its shards' chunks, and the names of crops being written
 CROPS = "crops"
 REJECTED = "_rejected"  # below it: crops of faces that were not to be kept
+PHOTOS = "photos"
 MANIFEST = "manifest.parquet"
 FACES = "faces.parquet"
 FAILED = "failed.csv"
 SKIPPED = "skipped.csv"
 SUMMARY = "summary.json"
 REPORT = "report.html"
+CARD = "README.md"
 # the manifest last: where it is, the batch is finished
 TABLES = (FACES, FAILED, SKIPPED, SUMMARY, MANIFEST)
-
-
-def tar_name(chunk: int) -> str:
-    """The TAR below `crops/` that holds a chunk's crops, where they are packed."""
-    return f"{chunk:08d}.tar"
 
 
 def plan_name(shard: int, claim: str) -> str:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import StorageError
-from storage.output.cells import cell
+from storage.output.cells import as_text, cell
 from storage.output.counts import Counts, Status
 
 _NUMBER = pa.float32()
@@ -38,7 +38,8 @@ FACE_FIELDS = [
     pa.field("turn", pa.int32()),  # degrees clockwise that the crop was turned by to stand upright
     pa.field("roll", _NUMBER),  # degrees clockwise of the line of the eyes, in the image
     pa.field("sharpness", _NUMBER, nullable=False),
-    pa.field("crop", pa.string()),  # null: the face was not to be kept, and has none
+    # null: the face was not to be kept, or photographs are written and no crops
+    pa.field("crop", pa.string()),
     pa.field("pick_score", _NUMBER),
     pa.field("sharpness_scale", _NUMBER),  # null: of an older Facecrop, whose sharpness is another
     pa.field("yaw", _NUMBER),
@@ -66,12 +67,13 @@ MEMBER_FIELDS = [
     pa.field("warnings", pa.list_(pa.string())),  # codes: what was done with a doubt
     pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and was retried
     pa.field("not_kept", pa.int32()),  # of the faces
+    pa.field("file", pa.string()),  # the photograph with its faces covered, where that was asked
 ]
 MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
 FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
 PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
 _CLAIM = b"facecrop.claim"  # in the metadata of a part
-_SINCE = {"pages", "warnings", "not_kept"}  # columns that came later than the others
+_SINCE = {"pages", "warnings", "not_kept", "file"}  # columns that came later than the others
 FAILED_COLUMNS = ("member", "path", "error", "message")
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
 
@@ -130,6 +132,7 @@ class MemberRow:
     warnings: list[str] = field(default_factory=list)
     face_rows: list[FaceRow] = field(default_factory=list)
     attempts: int = 1
+    file: str | None = None
 
     @property
     def not_kept(self) -> int:
@@ -175,7 +178,8 @@ def _as_ours(rows: pa.Table) -> pa.Table:
     fields = {face.field(place).name for place in range(face.num_fields)}
     if set(rows.column_names) >= _SINCE and fields >= {field.name for field in FACE_FIELDS}:
         return rows.select(PART_SCHEMA.names).cast(PART_SCHEMA)
-    older = rows.select([name for name in PART_SCHEMA.names if name not in _SINCE])
+    missing = _SINCE - {*rows.column_names}
+    older = rows.select([name for name in PART_SCHEMA.names if name not in missing])
     # from Python's values: Arrow casts no struct to one with more fields
     return pa.Table.from_pylist(older.to_pylist(), schema=PART_SCHEMA)
 
@@ -313,8 +317,7 @@ def _encode(rows: list[dict[str, Any]], claim: str) -> bytes:
 
 def _as_dict(row: MemberRow) -> dict[str, Any]:
     values = {name: getattr(row, name) for name in MANIFEST_SCHEMA.names if name != "faces"}
-    # Names that were never text (surrogates from a tape's raw bytes) cannot stand in a table.
-    values["path"] = row.path.encode("utf-8", "backslashreplace").decode()
+    values["path"] = as_text(row.path)
     values["faces"] = len(row.face_rows)
     values["face_rows"] = [
         {name: getattr(face, name) for name in FaceRow.__slots__} for face in row.face_rows

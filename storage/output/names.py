@@ -75,6 +75,13 @@ _RESERVED = frozenset(
 )
 _FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _NUMBERED = re.compile(r"~\d+\Z")
+_NUMBERED_FILE = re.compile(r"~\d+\.[^./]*\Z")
+_EXTENSIONS = {
+    "jpg": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "png": (".png",),
+    "webp": (".webp",),
+    "tif": (".tif", ".tiff"),
+}
 # leaves room for "~<index>_<rank>.<ext>" below the 255 bytes that file systems allow
 _COMPONENT_BYTES = 200
 _PATH_BYTES = 800
@@ -189,6 +196,24 @@ def crop_stem(name: str, index: int, duplicate: bool, taken: str = "") -> str:
 def lies_in(name: str, folder: str) -> bool:
     """Whether a member's crops would lie in this folder, on one file system or another."""
     return fold(_safe(name.replace("\\", "/"))).startswith(f"{folder}/")
+
+
+def photo_name(stem: str, index: int, extension: str) -> str:
+    """The path below `photos/` of a member's photograph.
+
+    Its own where that ends as its format does, else with `~<index>` and the extension behind it. No
+    own path ends in a number like that, so that no two photographs share one.
+
+    Args:
+        stem: of the member, by `crop_stem`.
+        index: its place in the archive.
+        extension: of the format that is written: jpg, png, webp or tif.
+    """
+    fits = _extension(stem) in _EXTENSIONS[extension] and not _NUMBERED_FILE.search(stem)
+    if fits:
+        return stem
+    numbered = stem if stem.endswith(f"~{index}") else f"{stem}~{index}"
+    return f"{numbered}.{extension}"
 
 
 def _safe(path: str) -> str:

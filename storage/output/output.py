@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from storage.output import claim
+from storage.output.card import card
 from storage.output.claim import Existing
 from storage.output.counts import Counts
 from storage.output.layout import (
+    CARD,
     FACES,
     FAILED,
     MANIFEST,
@@ -29,8 +33,10 @@ from storage.output.layout import (
     part_name,
     plan_name,
 )
+from storage.output.layouts import layout_of
 from storage.output.manifest import assemble
 from storage.output.parts import is_under, read_parts
+from storage.output.pictures import ABOUT_FIELDS
 from storage.output.reading import OutputReader
 from storage.output.summary import encode_summary
 from storage.output.written import in_the_way, is_anothers, refuse_in_the_way
@@ -132,19 +138,31 @@ class Output(OutputReader):
         with self._folder.errors("read"):
             return bytes(self._fs.cat_file(self._path(plan_name(shard, self.claimed))))
 
-    def put_crops(self, chunk: int, crops: Mapping[str, bytes]) -> None:
+    def put_crops(self, chunk: int, crops: Mapping[str, bytes], *, adding: bool = False) -> None:
         """Write a chunk's crops, by path below the output; each is there whole or not at all.
 
         Their names are written down before: a run may be killed before the part names them, and
         what is not known to be Facecrop's is never removed.
+
+        Args:
+            chunk: its number.
+            crops: the files, also of photographs.
+            adding: whether more of the chunk may have been written, whose names stay written down.
         """
         if not crops:
             return
         if foreign := sorted(self._kept & crops.keys()):
             raise in_the_way(self._folder, foreign[0])
         if self.claimed:
-            self._put({list_name(chunk, self.claimed): json.dumps(sorted(crops)).encode()})
+            listed = list_name(chunk, self.claimed)
+            names = {*crops, *(self._listed(listed) if adding else ())}
+            self._put({listed: json.dumps(sorted(names)).encode()})
         self._put(crops)
+
+    def _listed(self, name: str) -> list[str]:
+        with self._folder.errors("read"):
+            found: list[str] = json.loads(self._folder.read(name) or b"[]")
+        return found
 
     def put_part(self, chunk: int, data: bytes) -> None:
         """Commit a chunk. All its crops must be written before.
@@ -190,12 +208,20 @@ class Output(OutputReader):
             made = {name: folder / name for name in TABLES}
             if is_anothers(self._folder, SUMMARY):
                 del made[SUMMARY]  # somebody else's; who asks for counts has the manifest
+            self._put_card(totals)
             self._put(made)
             plan = (str(file["name"]).rpartition("/")[2] for file in self._folder.list(PLAN))
             mine = [f"{PLAN}/{name}" for name in plan if is_under(self.claimed, name)]
             self._folder.remove(mine)
         self._folder.tidy()
         return totals
+
+    def _put_card(self, totals: Counts) -> None:
+        """Write the card of packed crops, unless somebody else's README.md is in its place."""
+        record = self.record()
+        pattern = layout_of(record).data_files
+        if pattern and not is_anothers(self._folder, CARD):
+            self._put({CARD: card(record, totals, pattern, pa.schema(ABOUT_FIELDS))})
 
     def _take(self, record: Mapping[str, Any]) -> None:
         self._claim = claim.claim_of(record)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import tarfile
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -19,12 +17,12 @@ from storage.output.claim import claim_there, read_record
 from storage.output.counts import Counts, count
 from storage.output.folder import Folder
 from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
+from storage.output.layouts import is_blurred, layout_of
 from storage.output.manifest import failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
 from storage.output.summary import decode_notes, decode_summary
 
-_CROPS_AT_ONCE = 64
 _PIECE = 1 << 20  # bytes
 _TARS_OF_A_CHUNK = 2  # of the faces that are kept, and of others: they take turns
 
@@ -169,43 +167,33 @@ class OutputReader:
     def crops(self) -> Iterator[tuple[str, bytes]]:
         """Every crop of a finished batch, by the path that `faces.parquet` has, in its order.
 
+        Of blurred photographs those, by the path that `manifest.parquet` has.
+
         Raises:
             OutputError: the batch is not finished, or a crop of it is gone.
         """
-        with self._table(FACES) as file:
-            batches = pq.ParquetFile(file).iter_batches(columns=["crop"])
-            yield from self.read_crops(
-                name for rows in batches for name in rows["crop"].drop_null().to_pylist()
-            )
+        name, column = (MANIFEST, "file") if self.is_blurred else (FACES, "crop")
+        with self._table(name) as file:
+            batches = pq.ParquetFile(file).iter_batches(columns=[column])
+            paths = (path for rows in batches for path in rows[column].to_pylist())
+            yield from self.read_crops(path for path in paths if path is not None)
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether it has photographs with their faces covered, and no crops."""
+        return is_blurred(self.record())
 
     def read_crops(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Some crops of a batch, by their paths in `faces.parquet`, which are in its order.
 
+        Or some of its photographs, by their paths in `manifest.parquet`.
+
         Raises:
             OutputError: a crop is gone.
         """
-        packed = self.record()["settings"]["output"]["layout"] == "shards"
+        layout = layout_of(self.record())
         with self._folder.errors("read"):
-            yield from self._unpack(names) if packed else self._read_crops(iter(names))
-
-    def _read_crops(self, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
-        while some := list(itertools.islice(names, _CROPS_AT_ONCE)):
-            found = self._folder.objects.get([self._path(name) for name in some])
-            for name, data in zip(some, found, strict=True):
-                if isinstance(data, Exception):
-                    raise data
-                yield name, data
-
-    def _unpack(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
-        @lru_cache(_TARS_OF_A_CHUNK)
-        def opened(tar: str) -> tarfile.TarFile:
-            return tarfile.open(fileobj=io.BytesIO(self._fs.cat_file(self._path(tar))))
-
-        for name in names:
-            tar, _, member = name.rpartition("/")
-            crop = opened(tar).extractfile(member)
-            assert crop is not None  # `pack` makes nothing but files
-            yield name, crop.read()
+            yield from layout.read(self._folder, iter(names))
 
     def _is_finished(self) -> bool:
         with self._folder.errors("read"):

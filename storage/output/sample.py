@@ -32,7 +32,10 @@ FACE_BINS: Mapping[str, list[float]] = {
 }
 """Where each bin begins of what else is counted of faces; the last has no end. Yaw has no sign."""
 
-_MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces", "warnings")
+_MEMBER_COLUMNS = (
+    *("member", "path", "status", "error", "width", "height", "faces", "warnings"),
+    "file",
+)
 _FACE_COLUMNS = (
     *("member", "x", "y", "w", "h", "score", "crop"),
     *("sharpness", "sharpness_scale", "yaw", "pitch", "kept_why"),
@@ -97,7 +100,7 @@ def read_sample(
     faces_per_image = np.zeros(MOST_FACES + 1, np.int64)
     table = pq.ParquetFile(manifest, buffer_size=BUFFER)
     wanted = _spread(most_members, table.metadata.num_rows)
-    there = set(table.schema_arrow.names)  # an older Facecrop has written no warnings
+    there = set(table.schema_arrow.names)  # an older Facecrop has written fewer
     member_columns = tuple(name for name in _MEMBER_COLUMNS if name in there)
     columns = list(dict.fromkeys((*member_columns, *FAILED_COLUMNS)))
     read = 0

@@ -15,13 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import OutputError, StorageError
+from storage.output.card import is_card
 from storage.output.folder import Folder
 from storage.output.layout import (
+    CARD,
     CROPS,
     FACES,
     FAILED,
     MANIFEST,
     PARTS,
+    PHOTOS,
     PLAN,
     REJECTED,
     REPORT,
@@ -35,7 +38,7 @@ _AT_ONCE = 1000
 _ALONE = (MANIFEST, FACES, SUMMARY, REPORT, SKIPPED, FAILED)  # the manifest is removed last
 _IN_PARTS = re.compile(r"\d{8}(-[0-9a-f]{8})?\.parquet")
 _IN_PLAN = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet|\d{8}-[0-9a-f]{8}\.json")
-_TAR = re.compile(rf"{CROPS}/({REJECTED}/)?\d{{8}}\.tar")
+_PACK, _PACKED = re.compile(r"\d{8}\.(tar|parquet)"), re.compile(r"\d{8}_\d+\.")
 _PARQUET = b"PAR1"  # begins and ends a file of the format
 _FAILED_BEGINS = ",".join(FAILED_COLUMNS).encode()
 
@@ -54,15 +57,19 @@ def remove_written(
     """
     parts = [name for name in _named(folder, PARTS, _IN_PARTS) if not _of(name, keep)]
     plan = [name for name in _named(folder, PLAN, _IN_PLAN) if not _of(name, keep)]
-    known = (_crops_in_faces(folder), _crops_in_parts(folder, parts), _crops_in_lists(folder, plan))
+    known = (
+        _crops_in_faces(folder),
+        _photos_in_manifest(folder),
+        _files_in_parts(folder, parts),
+        _files_in_lists(folder, plan),
+    )
     crops = itertools.chain.from_iterable(known)
     while some := list(itertools.islice(crops, _AT_ONCE)):
         check()
         folder.remove(dict.fromkeys(some))
     check()
-    folder.remove(
-        [name for name in reversed(_ALONE) if folder.exists(name) and not is_anothers(folder, name)]
-    )
+    alone = (CARD, *reversed(_ALONE))
+    folder.remove([name for name in alone if folder.exists(name) and not is_anothers(folder, name)])
     folder.remove(plan)
     folder.remove(parts)
 
@@ -83,7 +90,7 @@ def in_the_way(folder: Folder, name: str) -> OutputError:
 
 def left_over(folder: Folder, most: int) -> list[str]:
     """What is still there under names that a batch writes to, `most` files at most."""
-    files = (one for name in (CROPS, PARTS, PLAN) for one in folder.files(name))
+    files = (one for name in (CROPS, PHOTOS, PARTS, PLAN) for one in folder.files(name))
     alone = (name for name in _ALONE if folder.exists(name))
     return list(itertools.islice(itertools.chain(alone, files), most))
 
@@ -104,7 +111,16 @@ def _crops_in_faces(folder: Folder) -> Iterator[str]:
                 yield from _files_of(rows["crop"].drop_null().to_pylist())
 
 
-def _crops_in_parts(folder: Folder, parts: Iterable[str]) -> Iterator[str]:
+def _photos_in_manifest(folder: Folder) -> Iterator[str]:
+    if folder.exists(MANIFEST) and _is_table(folder, MANIFEST, MANIFEST_SCHEMA):
+        with folder.fs.open(folder.path(MANIFEST), "rb") as file:
+            table = pq.ParquetFile(file)
+            if "file" in table.schema_arrow.names:
+                for rows in table.iter_batches(columns=["file"]):
+                    yield from _files_of(rows["file"].to_pylist())
+
+
+def _files_in_parts(folder: Folder, parts: Iterable[str]) -> Iterator[str]:
     for name in parts:
         try:
             rows = decode_part(name, folder.read(name) or b"")
@@ -112,9 +128,10 @@ def _crops_in_parts(folder: Folder, parts: Iterable[str]) -> Iterator[str]:
             continue  # damaged: what it named stays
         for faces in rows["face_rows"].to_pylist():
             yield from _files_of(face["crop"] for face in faces or ())
+        yield from _files_of(rows["file"].to_pylist())
 
 
-def _crops_in_lists(folder: Folder, plan: Iterable[str]) -> Iterator[str]:
+def _files_in_lists(folder: Folder, plan: Iterable[str]) -> Iterator[str]:
     for name in plan:
         if name.endswith(".json"):
             try:
@@ -125,19 +142,22 @@ def _crops_in_lists(folder: Folder, plan: Iterable[str]) -> Iterator[str]:
 
 
 def _files_of(crops: Iterable[Any]) -> Iterator[str]:
-    """The files that crops are in: themselves, or the TAR that they were packed into."""
+    """The files that crops are in: themselves, or the one that they were packed into."""
     for crop in crops:
-        steps = str(crop).split("/")
-        if steps[0] != CROPS or len(steps) < 2 or {"", ".", ".."} & set(steps):
+        steps = str(crop or "").split("/")
+        if steps[0] not in (CROPS, PHOTOS) or len(steps) < 2 or {"", ".", ".."} & set(steps):
             continue  # no name that Facecrop gives
-        folder = "/".join(steps[:-1])
-        yield folder if _TAR.fullmatch(folder) else "/".join(steps)
+        in_crops = steps[:-2] in ([CROPS], [CROPS, REJECTED])
+        packed = in_crops and _PACK.fullmatch(steps[-2]) and _PACKED.match(steps[-1])
+        yield "/".join(steps[:-1] if packed else steps)
 
 
 def is_anothers(folder: Folder, name: str) -> bool:
-    """Whether a table, the summary or the report is there and Facecrop did not write it."""
+    """Whether a table, summary, report or card is there and Facecrop did not write it as it is."""
     if not folder.exists(name):
         return False
+    if name == CARD:
+        return not is_card(folder.read(name) or b"")
     schema = {FACES: FACES_SCHEMA, MANIFEST: MANIFEST_SCHEMA}.get(name)
     if schema is None:
         return not _is_text(folder, name)

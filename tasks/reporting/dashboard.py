@@ -68,11 +68,8 @@ class Dashboard:
     def _end(self, summary: Summary) -> None:
         self._summary.show(page.ended(summary, self._workers(), self._address))
         output = self._batch.output
-        if summary.faces:
-            sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
-            crops = [face["crop"] for face in sample.faces if face["crop"] is not None]
-            if crops:
-                self._show(sheet(output, crops))
+        if summary.faces and (pictures := sheet(output, CROPS_SHOWN)):
+            self._show(pictures)
         if summary.failed:
             show_failures(summary, output)
         self._rename(ended_name(batch_name(), summary))

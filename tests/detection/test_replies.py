@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from detection.codecs.sniff import sniff
 from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
-from detection.options import MOST_PROFILE_BYTES, Pick
+from detection.options import MOST_EXIF_BYTES, MOST_PROFILE_BYTES, MOST_XMP_BYTES, Pick
 from detection.result import Image
 from detection.sandbox.protocol import Bounds, printable_trace, to_reply
 from detection.sandbox.replies import (
@@ -159,6 +159,53 @@ def test_a_traceback_can_always_be_printed(trace: str) -> None:
     outcome = read_reply(text, b"", 1, JOB)
     assert isinstance(outcome, UnforeseenError)
     assert outcome.kind == "KeyError"
+
+
+@pytest.fixture(scope="module")
+def photograph() -> tuple[Job, dict[str, Any], bytes]:
+    job = replace(JOB, cover="blur")
+    data = encoded(group((300, 200), (600, 300)), "JPEG")
+    options = job.detection, job.cut, 10**8, 1024, job.cover
+    reply, blob = to_reply(crop_faces(data, make_detector(job.detection), *options))
+    return job, {"number": 1, **reply, "sha256": "a" * 64}, blob
+
+
+def test_a_photograph_is_read_as_it_was_meant(photograph: tuple[Job, Any, bytes]) -> None:
+    job, reply, blob = photograph
+    outcome = read_reply(json.dumps(reply).encode(), blob, 1, job)
+    assert isinstance(outcome, tuple)
+    assert (outcome[0].photo, outcome[0].photo_format) == (blob, "jpg")
+    assert [crop.data for crop in outcome[0].crops] == [b"", b""]
+    with pytest.raises(ReplyError):
+        read_reply(json.dumps(reply).encode(), blob, 1, JOB)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"photo": 0}, {"photo": 7}, {"photo": True}, {"photo": 1 << 60}, {"photo_format": None},
+        {"photo_format": "png"}, {"photo_format": "../x"}, {"photo_format": ["jpg"]},
+        {"width": 10**5, "height": 10**5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_lie_about_a_photograph_is_refused(
+    photograph: tuple[Job, Any, bytes], lie: dict[str, Any]
+) -> None:
+    job, reply, blob = photograph
+    with pytest.raises(ReplyError):
+        read_reply(json.dumps({**reply, **lie}).encode(), blob, 1, job)
+    first = {**reply["crops"][0], "data": 1}
+    wrong = {**reply, "crops": [first, *reply["crops"][1:]]}
+    with pytest.raises(ReplyError):
+        read_reply(json.dumps(wrong).encode(), blob, 1, job)
+    with pytest.raises(ReplyError):
+        read_reply(json.dumps(reply).encode(), blob[:-1], 1, job)
+
+
+def test_a_crop_has_room_for_what_goes_along() -> None:
+    along = replace(JOB, cut=CutSettings(metadata="safe"))
+    assert along.crop_bytes == JOB.crop_bytes + MOST_EXIF_BYTES + MOST_XMP_BYTES
 
 
 def test_a_crop_has_room_for_its_profile_where_it_keeps_one() -> None:

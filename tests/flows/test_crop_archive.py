@@ -1,5 +1,6 @@
 """The flow on a real Prefect server: what its run shows, how it ends, what it retries."""
 
+import base64
 import json
 import time
 import zipfile
@@ -17,7 +18,7 @@ from pipeline.settings import CropSettings
 from storage.errors import ArchiveError
 from tasks.reporting.counts import from_rows
 from tasks.reporting.names import ended_name
-from tests.flows.batches import result
+from tests.flows.batches import picture, result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
 from tests.services import RangeHandler, web_server
 from tests.workers import artifacts_of
@@ -79,6 +80,25 @@ def test_an_archive_that_is_none_fails_the_run_with_its_line(tmp_path: Path) -> 
     assert not (tmp_path / "out").exists()
     with pytest.raises(ArchiveError):
         state.result()
+
+
+def test_the_page_of_a_run_shows_faces_that_are_covered(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(astronaut_jpeg())
+    (photos / "b.jpg").write_bytes(no_face_jpeg())
+    settings = CropSettings.model_validate({"output": {"kind": "blurred", "cover": "mask"}})
+    state: State[Any] = crop_archive(
+        str(photos), str(tmp_path / "out"), settings, return_state=True
+    )
+    run = state.state_details.flow_run_id
+    assert run is not None
+    shown = {artifact.key: str(artifact.data) for artifact in artifacts_of(run)}
+    data = shown["contact-sheet"].partition("base64,")[2].removesuffix(")")
+    pixels = picture(base64.b64decode(data))
+    # one photograph in 120 pixels, its face black; the other one has none to cover, and is not here
+    assert (pixels[4:124, 4:124].max(axis=2) < 12).mean() > 0.06
+    assert (pixels[4:124, 128:248].std(axis=(0, 1)) < 2).all()
 
 
 @pytest.mark.slow

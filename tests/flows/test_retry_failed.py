@@ -12,6 +12,7 @@ from flows.crop_archive import crop_archive
 from flows.retry_failed import retry_failed
 from pipeline.settings import CropSettings, LimitSettings
 from storage.errors import ArchiveError, OutputError
+from storage.output.output import Output
 from tests.flows.batches import result
 from tests.pictures import astronaut, astronaut_jpeg, encoded, no_face_jpeg
 
@@ -36,9 +37,13 @@ def photos(tmp_path: Path) -> Path:
     return listed
 
 
-@pytest.mark.parametrize("layout", ["files", "shards"])
-def test_what_failed_is_driven_again(photos: Path, tmp_path: Path, layout: str) -> None:
-    settings = CropSettings.model_validate({**SETTINGS, "output": {"layout": layout}})
+@pytest.mark.parametrize(
+    "chosen",
+    [{"layout": "files"}, {"layout": "shards"}, {"layout": "parquet"}, {"kind": "blurred"}],
+    ids=lambda chosen: "-".join(chosen.values()),
+)
+def test_what_failed_is_driven_again(photos: Path, tmp_path: Path, chosen: dict[str, str]) -> None:
+    settings = CropSettings.model_validate({**SETTINGS, "output": chosen})
     output = tmp_path / "out"
     first = crop_archive(str(photos), str(output), settings)
     assert (first.members, first.failed) == (12, 3)
@@ -56,6 +61,8 @@ def test_what_failed_is_driven_again(photos: Path, tmp_path: Path, layout: str) 
     after, fresh = result(str(output)), tmp_path / "fresh"
     crop_archive(str(photos), str(fresh), settings)
     expected = result(str(fresh))
+    assert Output(str(output)).totals() == Output(str(fresh)).totals()
+    assert dict(Output(str(output)).crops()) == dict(Output(str(fresh)).crops())
     assert (after.names, after.crops, after.faces) == (
         expected.names,
         expected.crops,

@@ -117,11 +117,12 @@ def test_a_form_to_crops_on_local_disk(on_disk: Web, worker: None, sample: Path)
     assert page.headers["content-security-policy"] == "sandbox allow-scripts"
 
 
-def test_a_raw_body_to_crops_on_s3(on_s3: Web, worker: None, sample: Path) -> None:
+@pytest.mark.parametrize("layout", ["shards", "parquet"])
+def test_a_raw_body_to_crops_on_s3(on_s3: Web, worker: None, sample: Path, layout: str) -> None:
     queued = body(
         on_s3.client.post(
             "/api/batch/upload-zip",
-            params={"filename": "photos.zip", "settings": settings(output={"layout": "shards"})},
+            params={"filename": "photos.zip", "settings": settings(output={"layout": layout})},
             headers={"Content-Type": "application/zip"},
             content=sample.read_bytes(),
         ),

@@ -34,6 +34,7 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
         "image_mib": "512", "nested": "3", "skip_system": "no", "redirects": "no",
         "follow_links": "yes", "color": "keep", "name_encoding": "cp932", "pages": "all",
         "pick": "best", "min_sharpness": "0.5", "otherwise": "drop",
+        "kind": "blurred", "cover": "mask", "metadata": "safe",
     }  # fmt: skip
     assert len(fields()) >= 18
     for group, name in fields():

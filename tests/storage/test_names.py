@@ -11,6 +11,7 @@ from storage.output.names import (
     fold,
     is_changed,
     looks_like_image,
+    photo_name,
     repeats,
     skip_reason,
 )
@@ -64,6 +65,35 @@ def test_no_crop_is_where_another_needs_a_folder(names: list[str]) -> None:
         for depth in range(1, stem.count("/") + 1)
     }
     assert not files & folders
+
+
+@given(NAMES, st.lists(st.sampled_from(["jpg", "png", "webp", "tif"]), min_size=12, max_size=12))
+def test_no_two_photographs_share_a_path(names: list[str], formats: list[str]) -> None:
+    made = zip(stems(names), formats, strict=False)
+    paths = [photo_name(stem, index, kind) for index, (stem, kind) in enumerate(made)]
+    assert len({fold(path) for path in paths}) == len(names)
+    folders = {
+        fold("/".join(path.split("/")[:depth]))
+        for path in paths
+        for depth in range(1, path.count("/") + 1)
+    }
+    assert not {fold(path) for path in paths} & folders
+    assert all(len(part.encode()) <= 255 for path in paths for part in path.split("/"))
+
+
+@pytest.mark.parametrize(
+    ("stem", "kind", "path"),
+    [
+        ("3a/IMG_1.JPG", "jpg", "3a/IMG_1.JPG"),
+        ("IMG_1.heic", "jpg", "IMG_1.heic~5.jpg"),
+        ("IMG_1.png", "jpg", "IMG_1.png~5.jpg"),
+        ("IMG~2.jpg", "jpg", "IMG~2.jpg~5.jpg"),
+        ("IMG.jpg~5", "jpg", "IMG.jpg~5.jpg"),
+        ("IMG.tiff", "tif", "IMG.tiff"),
+    ],
+)
+def test_photo_name(stem: str, kind: str, path: str) -> None:
+    assert photo_name(stem, 5, kind) == path
 
 
 @given(AWKWARD | PIECES | st.text(max_size=400))

@@ -54,6 +54,7 @@ def test_a_small_batch_is_there_whole() -> None:
         "height": 48,
         "faces": 2,
         "warnings": [],
+        "file": None,
     }
     assert [face["crop"] for face in found.faces] == ["crops/0.jpg_0.jpg", "crops/0.jpg_1.jpg"]
     assert (found.faces[0]["member"], found.faces[0]["h"], found.faces[0]["score"]) == (
