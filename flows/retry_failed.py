@@ -60,7 +60,15 @@ def retry_failed(
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     notes = batch.archive.notes
-    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds, notes)
+    summary = Summary.of(
+        batch.archive.uri,
+        batch.output.uri,
+        totals,
+        None,
+        seconds,
+        notes,
+        blurred=batch.settings.covers is not None,
+    )
     write_report(batch.output, summary)
     reporter.finish()
     if summary.failed:
