@@ -13,16 +13,18 @@ from typing import cast
 
 import cv2
 import numpy as np
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from detection.codecs.bare import bare, is_animated, with_colours_of
 from detection.codecs.colour import stated_profile
 from detection.codecs.decode import Samples, Source, turned_back, turned_upright
-from detection.codecs.directories import BITS, COMPRESSION, EXTRA_SAMPLES, pages
+from detection.codecs.directories import BITS, COMPRESSION, EXTRA_SAMPLES, PHOTOMETRIC, pages
 from detection.codecs.embed import embedded
 from detection.codecs.icc import ProfileError, space
 from detection.codecs.metadata import Along, Carried
 from detection.codecs.sniff import Format, sniff
+from detection.codecs.tags import Picture
 from detection.cover import cover_faces
 from detection.decoded import Decoded
 from detection.errors import ImageError, ImageErrorCode, ImageWarning
@@ -34,7 +36,9 @@ FORMATS: dict[Format, PhotoFormat] = {"jpeg": "jpg", "png": "png", "webp": "webp
 _LOSSY = {"heic", "avif", "jpeg2000"}  # become JPEGs; all others PNGs
 _LOSSLESS_WEBP = 101  # OpenCV's quality for it
 _SAMPLING = (0, 1, 2)  # Pillow's names for 4:4:4, 4:2:2, 4:2:0; others become the first
-_UNCOMPRESSED = 1  # TIFF 6.0, Compression
+_NONE, _ZLIB = 1, 8  # TIFF 6.0, Compression, and its supplement 2
+_GREYS, _RGB = (0, 1), 2  # PhotometricInterpretation
+_ZLIB_LEVEL = 3  # isal's highest
 _MOST_BITS = 8
 
 
@@ -132,7 +136,7 @@ class PhotoWriter:
         if self._format == "jpg":
             return self._with_all(_jpeg(source, pixels, self._quality), profile)
         if self._format == "tif":
-            return _tiff(source, pixels, profile, self._along(profile))
+            return self._tiff(pixels, profile)
         quality = _LOSSLESS_WEBP if source.data[12:16] == b"VP8L" else self._quality
         options = [] if self._format == "png" else [cv2.IMWRITE_WEBP_QUALITY, quality]
         done, data = cv2.imencode(f".{self._format}", pixels, options)
@@ -142,6 +146,20 @@ class PhotoWriter:
         if self._format == "png" and source.format == "png":
             file, profile = with_colours_of(file, source.data), None
         return self._with_all(file, profile)
+
+    def _tiff(self, pixels: Samples, profile: bytes | None) -> bytes:
+        """Of 8 bits, without loss, compressed where the photograph was."""
+        first = next(pages(self._source.data), None)
+        plain = first is not None and first.number(COMPRESSION, _NONE) == _NONE
+        if first is not None and first.number(PHOTOMETRIC, _RGB) in _GREYS and pixels.ndim == 3:
+            pixels = cast(Samples, np.ascontiguousarray(pixels[..., 0]))  # the three are the same
+        if pixels.ndim == 3:
+            pixels = cast(Samples, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
+        height, width = pixels.shape[:2]
+        samples = 3 if pixels.ndim == 3 else 1
+        strip = pixels.tobytes() if plain else isal_zlib.compress(pixels, _ZLIB_LEVEL)
+        picture = Picture(width, height, samples, _NONE if plain else _ZLIB)
+        return self._carried.tiff(strip, picture, self._source.orientation, profile)
 
     def _with_all(self, file: bytes, profile: bytes | None) -> bytes:
         assert self._format != "tif"
@@ -202,24 +220,3 @@ def _are_bytes(tables: dict[int, list[int]]) -> bool:
     """Whether a baseline JPEG can have such tables of quantization."""
     numbered = [*tables] in ([0], [0, 1], [0, 1, 2])
     return numbered and all(1 <= one <= 255 for table in tables.values() for one in table)
-
-
-def _tiff(source: Source, pixels: Samples, profile: bytes | None, along: Along) -> bytes:
-    """Of 8 bits, without loss, compressed where the photograph was."""
-    from PIL import Image, TiffImagePlugin  # noqa: F401 registers what writes it
-
-    first = next(pages(source.data), None)
-    compressed = first is None or first.number(COMPRESSION, _UNCOMPRESSED) != _UNCOMPRESSED
-    if pixels.ndim == 3:
-        made = Image.fromarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB))
-    else:
-        made = Image.fromarray(pixels)
-    tags = Image.Exif()
-    if along.exif:
-        tags.load(along.exif)
-    if along.xmp:
-        tags[700] = along.xmp
-    sink = BytesIO()
-    compression = "tiff_adobe_deflate" if compressed else None
-    made.save(sink, "TIFF", exif=tags, icc_profile=profile, compression=compression)
-    return sink.getvalue()

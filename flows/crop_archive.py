@@ -88,6 +88,7 @@ def _crop(
         batch.progress.resumed,
         seconds,
         batch.archive.notes,
+        blurred=batch.settings.covers is not None,
     )
     write_report(batch, summary)
     reporter.finish()

@@ -64,7 +64,15 @@ def crop(
     totals = retried(lambda _: batch.output.finish(members, count, notes))
     seconds = time.monotonic() - started
     resumed = batch.progress.resumed
-    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, resumed, seconds, notes)
+    summary = Summary.of(
+        batch.archive.uri,
+        batch.output.uri,
+        totals,
+        resumed,
+        seconds,
+        notes,
+        blurred=batch.settings.covers is not None,
+    )
     retried(lambda _: write_report(batch.output, summary))
     tick()
     return summary

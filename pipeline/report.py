@@ -62,11 +62,10 @@ def write_report(output: Output, summary: Summary) -> None:
         "created": record["created"],
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "packed": bool(layout_of(record).data_files),
-        "blurred": output.is_blurred,
         "sample": {
             "members": [_with_cut(row, "path") for row in sample.members],
             "memberFaces": sum(map(_is_covered, sample.members))
-            if output.is_blurred
+            if summary.blurred
             else sample.member_faces - dropped,
         },
         "failures": [_with_cut(row, "path", "message") for row in sample.failures],
@@ -81,7 +80,7 @@ def write_report(output: Output, summary: Summary) -> None:
         "keepElse": keep.get("else"),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
-    faces = _photographs(output, sample) if output.is_blurred else _faces(output, sample)
+    faces = _photographs(output, sample) if summary.blurred else _faces(output, sample)
     while len(page := _page(data | {"shown": faces})) > _MOST_BYTES:
         faces = faces[::2]
     output.put_report(page)

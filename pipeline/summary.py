@@ -10,6 +10,10 @@ from pydantic import BaseModel, ConfigDict
 from detection.errors import ImageWarning
 from storage.output.counts import Counts
 
+_NOT_ALL = (
+    "faces that were not found are not covered, and no detector finds all: look at what you publish"
+)
+
 
 class Summary(BaseModel):
     """The counts of a finished batch, which are of members but for `faces`, and how long it took.
@@ -25,6 +29,7 @@ class Summary(BaseModel):
         notes: what a person should know of the batch as a whole, a line each.
         resumed: how many members earlier runs had done; None where only the output was read.
         seconds: that this run took.
+        blurred: whether it has photographs with their faces covered, and no crops.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,6 +51,7 @@ class Summary(BaseModel):
     notes: list[str] = []
     resumed: int | None
     seconds: float
+    blurred: bool = False
 
     @property
     def counts(self) -> Counts:
@@ -68,15 +74,18 @@ class Summary(BaseModel):
         resumed: int | None,
         seconds: float,
         notes: Sequence[str] = (),
+        *,
+        blurred: bool = False,
     ) -> Self:
         """The summary of a finished batch."""
         return cls(
             archive=archive,
             output=output,
             **totals.as_dict(),
-            notes=[*notes, *_advice(totals)],
+            notes=[*notes, *_advice(totals), *([_NOT_ALL] if blurred else [])],
             resumed=resumed,
             seconds=seconds,
+            blurred=blurred,
         )
 
 

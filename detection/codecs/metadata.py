@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from detection.codecs.directories import pages
 from detection.codecs.exif import EXIF_MARK, XMP_MARK, blocks
 from detection.codecs.sniff import Format, jpeg_start, sniff
-from detection.codecs.tags import NO_TAGS, Tags, TagsError, orientation_alone, tags_of
+from detection.codecs.tags import NO_TAGS, Picture, Tags, TagsError, orientation_alone, tags_of
 from detection.errors import ImageError, ImageWarning
 from detection.options import MOST_XMP_BYTES, Metadata
 
@@ -80,6 +80,12 @@ class Carried:
             return Along(orientation_alone(orientation)) if orientation != 1 else NOTHING
         tags = self._tags or NO_TAGS
         return Along(tags.block(width, height, orientation, calibrated=not profile), self._xmp)
+
+    def tiff(
+        self, strip: bytes, picture: Picture, orientation: int, profile: bytes | None
+    ) -> bytes:
+        """A TIFF of a picture, with these in it; its arguments are those of `Tags.tiff`."""
+        return (self._tags or NO_TAGS).tiff(strip, picture, orientation, profile, self._xmp)
 
 
 def _found(data: bytes) -> tuple[bytes, bytes]:

@@ -12,16 +12,32 @@ import struct
 from dataclasses import dataclass
 from typing import Literal
 
-from detection.codecs.directories import Directory, pages
+from detection.codecs.directories import (
+    BITS,
+    COMPRESSION,
+    HEIGHT,
+    ORIENTATION,
+    PHOTOMETRIC,
+    ROWS_PER_STRIP,
+    SAMPLES,
+    STRIP_BYTES,
+    STRIPS,
+    WIDTH,
+    Directory,
+    pages,
+)
 from detection.options import MOST_EXIF_BYTES
 
 Entry = tuple[int, int, bytes]  # type, count and values, in the block's byte order
 Entries = dict[int, Entry]
 
 _DETAILS, _PLACE = 0x8769, 0x8825  # pointers to the directories of Exif and GPS
-_ORIENTATION, _VERSION, _COLOURS, _WIDTH, _HEIGHT = 0x0112, 0x9000, 0xA001, 0xA002, 0xA003
+_VERSION, _COLOURS, _WIDTH, _HEIGHT = 0x9000, 0xA001, 0xA002, 0xA003
+_PROFILE, _XMP = 34675, 700  # ICC.1:2022, B.3; XMP part 3, 1.1.5
+_RGB, _BLACK_IS_ZERO = 2, 1  # of PhotometricInterpretation
+_HEAD_BYTES = 8
 _SRGB, _UNCALIBRATED = 1, 0xFFFF
-_ASCII, _SHORT, _LONG, _UNDEFINED = 2, 3, 4, 7
+_BYTE, _ASCII, _SHORT, _LONG, _UNDEFINED = 1, 2, 3, 4, 7
 _TEXT_TYPES = {_ASCII}
 _NUMBER_TYPES = {_SHORT, _LONG, 5, 8, 9, 10}
 _CLASSIC_TYPES = range(1, 13)  # of TIFF 6.0; BigTIFF has more
@@ -66,6 +82,22 @@ class TagsError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """What the samples of a TIFF are, of 8 bits each.
+
+    Attributes:
+        width, height: as it is stored, in pixels.
+        samples: of a pixel: 1, grey, or 3, RGB.
+        compression: 1, none, or 8, zlib's.
+    """
+
+    width: int
+    height: int
+    samples: int
+    compression: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tags:
     """Those that may go along with a picture.
 
@@ -91,33 +123,69 @@ class Tags:
             orientation: EXIF 1-8, that it still needs to be shown by.
             calibrated: whether its colours are sRGB's, and no profile says others.
         """
-        main = self.main | {_ORIENTATION: self._short(orientation)}
-        details = self.details | {
-            _VERSION: self.details.get(_VERSION, (_UNDEFINED, 4, b"0232")),
-            _COLOURS: self._short(_SRGB if calibrated else _UNCALIBRATED),
-            _WIDTH: self._long(width),
-            _HEIGHT: self._long(height),
+        details = self._details(width, height, calibrated=calibrated)
+        return self._written(b"", self.main | {ORIENTATION: self._numbers(orientation)}, details)
+
+    def tiff(
+        self, strip: bytes, picture: Picture, orientation: int, profile: bytes | None, xmp: bytes
+    ) -> bytes:
+        """A TIFF of one picture, which is a block of Exif with the picture in it (TIFF 6.0).
+
+        Args:
+            strip: the samples, compressed or not.
+            picture: what they are.
+            orientation: as for `block`.
+            profile: the ICC profile, or None.
+            xmp: a packet; empty for none.
+        """
+        main = self.main | {
+            WIDTH: self._numbers(picture.width),
+            HEIGHT: self._numbers(picture.height),
+            BITS: self._numbers(*(8,) * picture.samples),
+            COMPRESSION: self._numbers(picture.compression),
+            PHOTOMETRIC: self._numbers(_RGB if picture.samples == 3 else _BLACK_IS_ZERO),
+            STRIPS: self._numbers(_HEAD_BYTES),
+            ORIENTATION: self._numbers(orientation),
+            SAMPLES: self._numbers(picture.samples),
+            ROWS_PER_STRIP: self._numbers(picture.height),
+            STRIP_BYTES: self._numbers(len(strip)),
         }
-        return self._written(main, details)
+        if profile is not None:
+            main[_PROFILE] = _UNDEFINED, len(profile), profile
+        if xmp:
+            main[_XMP] = _BYTE, len(xmp), xmp
+        sizes = picture.width, picture.height
+        return self._written(strip, main, self._details(*sizes, calibrated=profile is None))
 
-    def _short(self, value: int) -> Entry:
-        return _SHORT, 1, struct.pack(self.order + "H", value)
+    def _details(self, width: int, height: int, *, calibrated: bool) -> Entries:
+        return self.details | {
+            _VERSION: self.details.get(_VERSION, (_UNDEFINED, 4, b"0232")),
+            _COLOURS: self._numbers(_SRGB if calibrated else _UNCALIBRATED),
+            _WIDTH: self._numbers(width),
+            _HEIGHT: self._numbers(height),
+        }
 
-    def _long(self, value: int) -> Entry:
+    def _numbers(self, *values: int) -> Entry:
+        kind, code = (_SHORT, "H") if max(values) <= 0xFFFF else (_LONG, "I")
+        return kind, len(values), struct.pack(f"{self.order}{len(values)}{code}", *values)
+
+    def _pointer(self, value: int) -> Entry:
         return _LONG, 1, struct.pack(self.order + "I", value)
 
-    def _written(self, main: Entries, details: Entries) -> bytes:
+    def _written(self, strip: bytes, main: Entries, details: Entries) -> bytes:
+        strip += b"\0" * (len(strip) % 2)
+        at = _HEAD_BYTES + len(strip)
         pointers = [_DETAILS, _PLACE] if self.place else [_DETAILS]
-        main = main | {pointer: self._long(0) for pointer in pointers}
-        details_at = 8 + len(self._directory(8, main))
+        main = main | {pointer: self._pointer(0) for pointer in pointers}
+        details_at = at + len(self._directory(at, main))
         written = self._directory(details_at, details)
-        main[_DETAILS] = self._long(details_at)
+        main[_DETAILS] = self._pointer(details_at)
         if self.place:
             place_at = details_at + len(written)
-            main[_PLACE] = self._long(place_at)
+            main[_PLACE] = self._pointer(place_at)
             written += self._directory(place_at, self.place)
-        head = struct.pack(self.order + "2sHI", b"II" if self.order == "<" else b"MM", 42, 8)
-        return head + self._directory(8, main) + written
+        head = struct.pack(self.order + "2sHI", b"II" if self.order == "<" else b"MM", 42, at)
+        return b"".join([head, strip, self._directory(at, main), written])
 
     def _directory(self, at: int, entries: Entries) -> bytes:
         """A directory and its values, of even length, that stand `at` so many bytes."""
@@ -137,7 +205,7 @@ NO_TAGS = Tags("<", {}, {}, {}, True)
 
 def orientation_alone(orientation: int) -> bytes:
     """A block of Exif that says which way up a picture is, and nothing else."""
-    entry = struct.pack("<HHIHH", _ORIENTATION, _SHORT, 1, orientation, 0)
+    entry = struct.pack("<HHIHH", ORIENTATION, _SHORT, 1, orientation, 0)
     return struct.pack("<2sHIH", b"II", 42, 8, 1) + entry + bytes(4)
 
 

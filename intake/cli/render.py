@@ -24,7 +24,7 @@ def render(summary: Summary) -> str:
         f"  {summary.cropped:,} with a face, {summary.no_face:,} without, "
         f"{summary.failed:,} failed, {summary.skipped:,} skipped",
         f"  {_pace(summary)}",
-        f"  crops     {output}/crops",
+        f"  photos    {output}/photos" if summary.blurred else f"  crops     {output}/crops",
         f"  manifest  {output}/manifest.parquet",
     ]
     if summary.skipped and not images:

@@ -269,6 +269,7 @@ def summary(client: SyncPrefectClient, batch: UUID) -> Summary:
         None,
         seconds,
         output.notes(),
+        blurred=output.is_blurred,
     )
 
 

@@ -160,6 +160,31 @@ def test_metadata_goes_by_its_rule_and_previews_never(kind: str, level: str, fac
     )
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_a_tiff_has_all_that_goes_along_however_it_is_compressed(
+    compression: str | None, order: str, mode: str
+) -> None:
+    tags = Image.Exif()
+    tags.load(camera.exif(order=order))
+    image = astronaut().convert(mode)
+    # libtiff writes no directories beside the first
+    more = tags if compression is None else {0x8298: camera.RIGHTS}
+    data = encoded(image, "TIFF", compression=compression, tiffinfo=more)
+    found = covered(data, "mask", metadata="all")
+    outside = ~ellipse(found, 1.03)
+    assert (pixels(found.photo)[outside] == pixels(data)[outside]).all()
+    with Image.open(BytesIO(found.photo)) as made:
+        assert made.getexif()[0x8298] == camera.RIGHTS
+        assert (made.mode, made.info["compression"]) == (
+            mode,
+            "raw" if compression is None else "tiff_adobe_deflate",
+        )
+    assert cv2.imdecode(np.frombuffer(found.photo, np.uint8), cv2.IMREAD_COLOR) is not None
+    assert CONVERTED not in found.warnings
+
+
 @pytest.mark.parametrize("face", [True, False], ids=["face", "no face"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
 def test_its_profile_is_kept(kind: str, face: bool) -> None:

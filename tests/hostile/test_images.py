@@ -11,8 +11,10 @@ import pytest
 from detection.errors import ImageError, ImageErrorCode
 from detection.result import Image
 from detection.sandbox import pool as sandbox
+from detection.sandbox.pool import crop_isolated
 from detection.sandbox.protocol import Bounds
-from tests.detection.isolated import crop_one_isolated
+from detection.settings import CutSettings
+from tests.detection.isolated import DETECTION, crop_one_isolated
 from tests.hostile.images import IMAGES, MAX_PIXELS
 from tests.pictures import astronaut_jpeg
 
@@ -69,3 +71,17 @@ def test_an_image_ends_within_its_bounds(name: str, begins_with: float) -> None:
         assert peak < begins_with + BOUNDS.memory_mib + SLACK_MIB
         if peak > begins_with + BOUNDS.memory_mib / 4:  # it keeps a part, which others then lack
             sandbox.end_idle()
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_it_breaks_nothing_where_it_is_written_again_with_its_metadata(name: str) -> None:
+    images, cut = [(name, IMAGES[name].make())], CutSettings(metadata="all")
+    [(_, outcome)] = crop_isolated(images, DETECTION, cut, BOUNDS, "mask")
+    if isinstance(outcome, tuple):
+        image, _ = outcome
+        assert image.photo
+        # and what was written is a picture
+        again = crop_one_isolated(image.photo, BOUNDS)[0]
+        assert (again.width, again.height) == (image.width, image.height)
+    else:
+        assert isinstance(outcome, ImageError), outcome

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 import pipeline.chunk
 from intake.cli.options import OptionError, read_options
+from intake.cli.render import render
 from pipeline.batch import Batch, plan
 from pipeline.local import crop
 from pipeline.report import sheet
@@ -158,7 +159,9 @@ def test_it_goes_on_where_it_stopped_and_is_the_same_each_time(
     archive: Path, found: Result, output: Path, tmp_path: Path
 ) -> None:
     again = tmp_path / "out"
-    crop(str(archive), str(again), settings())
+    summary = crop(str(archive), str(again), settings())
+    assert any("not covered" in line for line in summary.notes)
+    assert f"  photos    {again}/photos" in render(summary)
     assert photos(again) == photos(output)
     (again / "manifest.parquet").unlink()
     for part in sorted((again / "parts").iterdir())[1:]:
