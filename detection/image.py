@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,11 +16,13 @@ from detection.detectors.base import Detector, Faces
 from detection.detectors.haar import Haar
 from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageWarning
-from detection.geometry import region_around, square_around
+from detection.framing.place import place
+from detection.geometry import around
 from detection.options import MEMORY_MIB, MOST_FACES, Cut, Detection
 from detection.passes import find_faces, first_share, lowest_score
 from detection.result import Crop, Image
 from detection.turns import turned
+from detection.warp import needed, painted, warp
 
 
 def make_detector(settings: Detection) -> Detector:
@@ -131,33 +134,62 @@ def _select(faces: Faces, source: Source, detection: Detection, crop: Cut) -> Fa
 
 def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: Cut) -> list[Crop]:
     source = image.source
-    squares = [square_around(box, settings.padding) for box in faces.boxes]
-    if not squares:
+    size = source.width, source.height
+    found = [_found(faces, rank) for rank in range(len(faces))]
+    placed = [place(face.box, face.landmarks, size, quarters, settings) for face in found]
+    if not placed:
         return []
-    pixels, origin = image.at(0), (0, 0)
-    scale = pixels.shape[1] / source.width
-    needed = source.reduction_for(settings.size / min(square.side for square in squares))
-    if needed < image.reduction:
-        pixels, origin = source.decode_around(region_around(squares), needed)
-        scale = -(-source.width // needed) / source.width
+    if not all(one.as_asked for one in placed):
+        source.warnings.add(ImageWarning.UNALIGNED)
+    frames = [one.frame for one in placed]
+    pixels, origin, reduction = image.at(0), (0, 0), image.reduction
+    finest = source.reduction_for(max(frame.scale for frame in frames))
+    if finest < reduction:
+        regions = [needed(frame, *size, settings.border) for frame in frames]
+        pixels, origin = source.decode_around(around(regions), finest)
+        reduction = finest
+    scale = -(-source.width // reduction) / source.width
+    from_image = source.to_reduced(reduction, origin)
     colours = CropColours(source, keep=settings.color == "keep")
     crops = []
-    for rank, square in enumerate(squares):
-        face = colours.of(turned(cut(pixels, square, scale, settings.size, origin), quarters))
-        score, points = float(faces.scores[rank]), faces.landmarks[rank]
-        x, y, w, h = (float(value) for value in faces.boxes[rank])
+    for rank, (face, frame) in enumerate(zip(found, frames, strict=True)):
+        if frame.exact:
+            crop = turned(cut(pixels, frame.square, scale, frame.width, origin), quarters)
+        else:
+            crop = warp(pixels, frame, from_image, size, settings.border)
+        crop = colours.of(crop)
+        if settings.border == "color":
+            crop = painted(crop, frame, *size, settings.border_color)
         crops.append(
             Crop(
                 rank,
                 page,
-                (source.width, source.height),
-                (x, y, w, h),
-                None if np.isnan(score) else score,
-                None if np.isnan(points).any() else tuple((float(a), float(b)) for a, b in points),
-                square,
+                size,
+                face.box,
+                face.score,
+                face.landmarks,
+                frame,
                 -90 * quarters % 360,
-                sharpness(face),
-                encode(face, settings.format, settings.quality, colours.embedded),
+                sharpness(crop),
+                encode(crop, settings.format, settings.quality, colours.embedded),
             )
         )
     return crops
+
+
+class _Face(NamedTuple):
+    """One of some faces, in Python's numbers."""
+
+    box: tuple[float, float, float, float]
+    score: float | None
+    landmarks: tuple[tuple[float, float], ...] | None
+
+
+def _found(faces: Faces, rank: int) -> _Face:
+    score, points = float(faces.scores[rank]), faces.landmarks[rank]
+    x, y, w, h = (float(value) for value in faces.boxes[rank])
+    return _Face(
+        (x, y, w, h),
+        None if np.isnan(score) else score,
+        None if np.isnan(points).any() else tuple((float(a), float(b)) for a, b in points),
+    )

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 
 from detection.errors import ImageWarning
+from detection.framing.border import outside
+from detection.framing.frame import Frame
+from detection.framing.head import Head, head_of
 from detection.geometry import Square
 
 
@@ -20,8 +23,8 @@ class Crop:
         box: x, y, w, h in pixels of the upright full image; may reach past its edge.
         score: 0 to 1, None from a detector without scores.
         landmarks: five x, y pairs in the same pixels, in the order of `LANDMARKS`, or None.
-        square: what was cut out, in the same pixels.
-        turn: degrees clockwise, 0, 90, 180 or 270, by which it was turned then, to stand upright.
+        frame: what was cut out, in the same pixels.
+        turn: degrees clockwise, 0, 90, 180 or 270, by which it was turned, to stand upright.
         sharpness: variance of the Laplacian of the crop.
         data: the encoded crop.
     """
@@ -32,10 +35,43 @@ class Crop:
     box: tuple[float, float, float, float]
     score: float | None
     landmarks: tuple[tuple[float, float], ...] | None
-    square: Square
+    frame: Frame
     turn: int
     sharpness: float
     data: bytes
+
+    @property
+    def square(self) -> Square:
+        """What was cut out, or the square that it fits into, in the same pixels."""
+        return self.frame.square
+
+    @property
+    def outside(self) -> float:
+        """Share of the crop, 0 to 1, that lies past its photograph's border."""
+        return outside(self.frame, *self.size)
+
+    @property
+    def eye_distance(self) -> float | None:
+        """Pixels of the page from eye to eye."""
+        return None if self.landmarks is None else math.dist(*self.landmarks[:2])
+
+    @property
+    def head_height(self) -> float | None:
+        """From the chin to the crown, as both are estimated, over the height of the crop."""
+        head = self._head
+        return None if head is None else head.height * self.frame.scale / self.frame.height
+
+    @property
+    def eye_line(self) -> float | None:
+        """The height at which the eyes are in the crop, from its top, over its own."""
+        head = self._head
+        return None if head is None else self.frame.similarity(head.eyes).imag / self.frame.height
+
+    @property
+    def _head(self) -> Head | None:
+        if self.landmarks is None or not self.eye_distance:
+            return None
+        return head_of(self.box, [complex(*point) for point in self.landmarks])
 
     @property
     def roll(self) -> float | None:

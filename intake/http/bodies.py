@@ -192,6 +192,19 @@ class Face(BaseModel):
     roll: float | None = Field(None, description="Degrees clockwise of the line of the eyes.")
     sharpness: float
     crop: str = Field(description="Its path in the output.", examples=["crops/IMG_0017.jpg_0.jpg"])
+    crop_w: int | None = Field(None, description="Of the crop's file, in pixels.")
+    crop_h: int | None = None
+    crop_scale: float | None = Field(None, description="Pixels of the crop a pixel of the image.")
+    eye_distance: float | None = Field(None, description="Pixels of the upright image.")
+    matrix: list[float] | None = Field(
+        None, description="2x3, by rows: from pixels of the upright image to the crop's."
+    )
+    head_height: float | None = Field(
+        None, description="Chin to crown as a share of the crop's height, estimated."
+    )
+    eye_line: float | None = Field(
+        None, description="Of the eyes, as a share of the crop's height from its top."
+    )
 
 
 class Waited(Queued, BatchStatus):

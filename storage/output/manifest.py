@@ -50,6 +50,13 @@ FACE_FIELDS = [
     pa.field("roll", _NUMBER),  # degrees clockwise of the line of the eyes, in the image
     pa.field("sharpness", _NUMBER, nullable=False),
     pa.field("crop", pa.string(), nullable=False),
+    pa.field("crop_w", pa.int32()),  # of the crop's file, in pixels
+    pa.field("crop_h", pa.int32()),
+    pa.field("crop_scale", _NUMBER),  # pixels of the crop a pixel of the image
+    pa.field("eye_distance", _NUMBER),  # pixels of the image
+    pa.field("matrix", pa.list_(pa.float64())),  # 2x3 by rows: pixels of the image to the crop's
+    pa.field("head_height", _NUMBER),  # shares of the crop's height, estimated
+    pa.field("eye_line", _NUMBER),
 ]
 MEMBER_FIELDS = [
     pa.field("member", pa.int64(), nullable=False),
@@ -104,6 +111,13 @@ class FaceRow:
     crop: str
     turn: int | None = None
     roll: float | None = None
+    crop_w: int | None = None
+    crop_h: int | None = None
+    crop_scale: float | None = None
+    eye_distance: float | None = None
+    matrix: list[float] | None = None
+    head_height: float | None = None
+    eye_line: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +248,8 @@ def decode_part(name: str, data: bytes, claim: str = "") -> pa.Table:
 
 def _as_ours(rows: pa.Table) -> pa.Table:
     """The rows as PART_SCHEMA has them; null in the columns that an older Facecrop had not."""
-    if set(rows.column_names) >= _SINCE:
+    faces = rows.schema.field("face_rows").type.value_type
+    if set(rows.column_names) >= _SINCE and faces.num_fields == len(FACE_FIELDS):
         return rows.select(PART_SCHEMA.names).cast(PART_SCHEMA)
     older = rows.select([name for name in PART_SCHEMA.names if name not in _SINCE])
     # from Python's values: Arrow casts no struct to one with more fields
