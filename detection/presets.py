@@ -13,27 +13,27 @@ Preset = Literal["none", "id-35x45", "us-2x2", "school-4x5", "avatar", "dataset-
 
 PRESETS: Mapping[Preset, Mapping[str, int | float | str]] = {
     "none": {},
-    # 35 x 45 mm at 300 dpi. ICAO Doc 9303-3: the head is 70 to 80 % of the picture's height;
-    # ISO/IEC 19794-5: the eyes are 50 to 70 % of it above its lower edge.
+    # 35 x 45 mm at 300 dpi. ICAO Doc 9303-3: the head is 70 to 80 % of the picture's height.
     "id-35x45": {
         "width": 413, "height": 531, "align": "level", "frame": "head",
-        "head_height": 0.74, "eye_line": 0.46,
+        "head_height": 0.74, "eye_line": 0.48,
     },
-    # Of the U.S. Department of State: at least 600 x 600 pixels, the head 50 to 69 % of the height,
-    # the eyes 56 to 69 % of it above the lower edge.
+    # The U.S. Department of State's digital image: from 600 x 600 pixels, the head 50 to 69 % of
+    # the height, the eyes 56 to 69 % of it above the lower edge.
     "us-2x2": {
         "width": 600, "height": 600, "align": "level", "frame": "head",
         "head_height": 0.59, "eye_line": 0.4,
     },
-    # 4 x 5 in, as portraits for yearbooks are, with shoulders.
+    # What yearbooks take at least (PSPA), with shoulders. Neither here nor in an avatar does one
+    # want stripes past the border.
     "school-4x5": {
-        "width": 800, "height": 1000, "align": "level", "frame": "head",
-        "head_height": 0.5, "eye_line": 0.4,
+        "width": 640, "height": 800, "align": "level", "frame": "head",
+        "head_height": 0.5, "eye_line": 0.4, "border": "shrink",
     },
-    # what a circle around the middle does not cut
+    # a circle around the middle cuts no head
     "avatar": {
         "width": 512, "height": 512, "align": "level", "frame": "head",
-        "head_height": 0.62, "eye_line": 0.47,
+        "head_height": 0.62, "eye_line": 0.47, "border": "shrink",
     },
     "dataset-112": {"width": 112, "height": 112, "align": "arcface"},
 }  # fmt: skip

@@ -155,10 +155,10 @@ class CutSettings(BaseModel, title="Crop"):
     )
     preset: Preset = Field(
         "none",
-        description="Sets width, height, align, frame, head_height and eye_line, where they have "
-        "their defaults. id-35x45: 413 x 531 pixels, the head 74 % of the height. us-2x2: 600 x "
-        "600, 59 %. school-4x5: 800 x 1000, 50 %. avatar: 512 x 512, 62 %. dataset-112: ArcFace's "
-        "112 x 112. No authority has been asked whether it takes one.",
+        description="Sets width, height, align, frame, head_height, eye_line and border, where "
+        "they have their defaults. id-35x45: 413 x 531 pixels, the head 74 % of the height. "
+        "us-2x2: 600 x 600, 59 %. school-4x5: 640 x 800, 50 %. avatar: 512 x 512, 62 %. "
+        "dataset-112: ArcFace's 112 x 112. No authority has been asked whether it takes one.",
     )
     width: int = Field(
         0, ge=0, le=MOST_CROP_SIDE, description="Width of a crop in pixels, from 16. 0: as size."
@@ -238,6 +238,11 @@ class CutSettings(BaseModel, title="Crop"):
         if 0 < side < _LEAST_CROP_SIDE:
             raise ValueError(f"should be 0 or at least {_LEAST_CROP_SIDE}")
         return side
+
+    @field_validator("border_color")
+    @classmethod
+    def _spelled_one_way(cls, color: str) -> str:
+        return color.lower()
 
     def spelled_out(self) -> CutSettings:
         """The same settings with nothing left to the preset: equal wherever they do the same."""

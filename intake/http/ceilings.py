@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from detection.options import MOST_CROP_SIDE, crop_size
 from intake.http.problems import ProblemError
 from intake.http.settings import ServiceSettings
 from pipeline.settings import CropSettings
@@ -20,7 +21,6 @@ _MOST = {
     "max_threads": ("run", "threads"),
     "max_shards_at_once": ("run", "shards_at_once"),
     "max_side": ("detection", "side"),
-    "max_crop_size": ("crop", "size"),
 }
 """A client's setting, by the service's setting that is its ceiling."""
 
@@ -30,6 +30,7 @@ _LEAST = {
     "min_chunk_mib": ("chunk", "mib"),
     "min_shard_members": ("run", "shard_members"),
 }
+_OF_CROP_SIZE = ("width", "height", "size", "preset")
 _ZIP_CHUNK_MIB = 256  # the most that a chunk has where its setting is 0
 
 
@@ -52,6 +53,15 @@ def hold(asked: CropSettings, service: ServiceSettings) -> CropSettings:
             way = "at least" if name in _LEAST else "at most"
             refused.append(f"settings.{group}.{field}: should be {way} {bound} at this service")
         held.setdefault(group, {})[field] = bound
+    crop, most = asked.crop.spelled_out(), service.max_crop_size
+    if max(side or MOST_CROP_SIDE for side in crop_size(crop)) > most:
+        too_large = [
+            f"settings.crop.{field}: crops should be at most {most} pixels a side at this service"
+            for field in _OF_CROP_SIZE
+            if _was_asked(asked, "crop", field)
+        ]
+        refused += too_large[:1]
+        held["crop"] = {"size": most}
     if asked.input.follow_links == "yes" and service.follow_links == "no":
         refused.append("settings.input.follow_links: links are not followed at this service")
     if refused:

@@ -30,6 +30,8 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
         "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
         "image_mib": "512", "nested": "3", "skip_system": "no", "redirects": "no",
         "follow_links": "yes", "color": "keep", "name_encoding": "cp932", "pages": "all",
+        "preset": "avatar", "enlarge": "no", "align": "ffhq", "frame": "head",
+        "head_height": "0.5", "eye_line": "0.5", "border": "color", "border_color": "00ff7f",
     }  # fmt: skip
     assert len(fields()) >= 18
     for group, name in fields():
