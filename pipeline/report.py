@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +32,11 @@ _CROPS_AT_ONCE = 40
 _THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
 _PARTS_READ = 1000  # for their sizes
 _SPANS = 60
+
+_SPREADS = {
+    "head_height": "The heads, as estimated, are",
+    "eye_line": "The eyes, from the top, are at",
+}
 
 SHEET_COLUMNS = 8
 SHEET_CELL = 120
@@ -64,12 +69,34 @@ def write_report(output: Output, summary: Summary) -> None:
         "failures": [_with_cut(row, "path", "message") for row in sample.failures],
         "facesPerImage": sample.faces_per_image,
         "faceSizes": {"from": FACE_SIZES, "faces": sample.face_sizes},
+        "heads": heads(record["settings"], sample),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
     faces = _faces(output, sample)
     while len(page := _page(data | {"shown": faces})) > _MOST_BYTES:
         faces = faces[::2]
     output.put_report(page)
+
+
+def heads(settings: Mapping[str, Any], sample: Sample) -> list[str]:
+    """How alike the heads of a batch are in its crops, where these are framed by the head.
+
+    Args:
+        settings: as `batch.json` has them; an older Facecrop has framed no heads.
+        sample: of the batch.
+
+    Returns:
+        A sentence each for the height of the heads and for the line of the eyes, or nothing.
+    """
+    crop = settings.get("crop", {})
+    if crop.get("frame") != "head" or crop.get("align") not in ("none", "level"):
+        return []
+    return [
+        f"{what} {100 * spread.middle:.1f} % of the crop's height in the middle, "
+        f"{100 * spread.low:.1f} to {100 * spread.high:.1f} % in 9 of 10 crops"
+        for name, what in _SPREADS.items()
+        if (spread := sample.spreads.get(name)) is not None
+    ]
 
 
 def sheet(output: Output, crops: Sequence[str]) -> bytes:

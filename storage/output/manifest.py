@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from storage.errors import StorageError
 from storage.output.cells import cell
+from storage.output.groups import LargeGroups
 
 
 class Status(StrEnum):
@@ -85,10 +86,6 @@ _SINCE = {"pages", "warnings"}  # columns that came later than the others
 _BY_CODE = ("errors", "skips", "warnings")
 FAILED_COLUMNS = ("member", "path", "error", "message")
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
-
-# what the two tables buffer before they write it
-_ROW_GROUP = 65_536
-_ROW_GROUP_BYTES = 1 << 26  # where names are of the longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +305,10 @@ def assemble(
     sheet, others = csv.writer(failed), csv.writer(skipped)
     sheet.writerow(FAILED_COLUMNS)
     others.writerow(FAILED_COLUMNS)
-    with _Table(manifest, MANIFEST_SCHEMA) as rows, _Table(faces, FACES_SCHEMA) as face_rows:
+    with (
+        LargeGroups(manifest, MANIFEST_SCHEMA) as rows,
+        LargeGroups(faces, FACES_SCHEMA) as face_rows,
+    ):
         for name, part in parts:
             found = part["member"].to_pylist()
             if found != list(range(totals.members, totals.members + part.num_rows)):
@@ -345,36 +345,6 @@ def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
     columns = ["status", *FAILED_COLUMNS]
     for rows in pq.ParquetFile(manifest).iter_batches(columns=columns):
         yield from failed_rows(rows)
-
-
-class _Table:
-    """A Parquet file that is written in large row groups from small tables."""
-
-    def __init__(self, sink: Any, schema: pa.Schema) -> None:
-        self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
-        self._schema = schema
-        self._waiting: list[pa.Table] = []
-        self._rows = self._bytes = 0
-
-    def __enter__(self) -> _Table:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-
-    def write(self, table: pa.Table) -> None:
-        self._waiting.append(table)
-        self._rows += table.num_rows
-        self._bytes += table.nbytes
-        if self._rows >= _ROW_GROUP or self._bytes >= _ROW_GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
-        self._waiting, self._rows, self._bytes = [], 0, 0
 
 
 def _faces_of(part: pa.Table) -> pa.Table:

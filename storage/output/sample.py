@@ -24,11 +24,25 @@ MOST_FACES = 10
 FACE_SIZES = (0, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Where each bin of face sizes begins, in pixels; the last has no end."""
 
+SPREADS = ("head_height", "eye_line")
+"""Columns of `faces.parquet` whose spread over the batch is told."""
+
+_FINENESS = 1000  # steps of a spread in 1
+_MOST = 4  # beyond it, whatever it is, a share of a crop's height counts as that
 _MEMBER_COLUMNS = ("member", "path", "status", "error", "width", "height", "faces", "warnings")
 _FACE_COLUMNS = ("member", "x", "y", "w", "h", "score", "crop")
 ROWS_AT_ONCE = 1024
 BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
 _IMAGES = pa.array([Status.CROPPED.value, Status.NO_FACE.value])
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The 5th, 50th and 95th percentile of a column, to a thousandth."""
+
+    low: float
+    middle: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,7 @@ class Sample:
         failures: the first members that failed, with what `failed.csv` says of them.
         faces_per_image: how many images have 0, 1, … faces, and MOST_FACES or more.
         face_sizes: how many faces have a box whose longer side lies in each bin of FACE_SIZES.
+        spreads: of each of SPREADS that has any value.
     """
 
     members: list[dict[str, Any]]
@@ -50,6 +65,7 @@ class Sample:
     failures: list[dict[str, Any]]
     faces_per_image: list[int]
     face_sizes: list[int]
+    spreads: dict[str, Spread]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +119,39 @@ def read_sample(
     face_sizes = np.zeros(len(FACE_SIZES), np.int64)
     read = 0
     table = pq.ParquetFile(faces, buffer_size=BUFFER)
-    for rows in table.iter_batches(ROWS_AT_ONCE, columns=_FACE_COLUMNS, use_threads=False):
+    shares = {
+        name: np.zeros(_MOST * _FINENESS + 1, np.int64)
+        for name in SPREADS
+        if name in table.schema_arrow.names
+    }
+    columns = [*_FACE_COLUMNS, *shares]
+    for rows in table.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
         sizes = np.maximum(rows["w"].to_numpy(), rows["h"].to_numpy())
         bins = np.searchsorted(FACE_SIZES, sizes, side="right") - 1
         face_sizes += np.bincount(bins, minlength=len(FACE_SIZES))
+        for name, counted in shares.items():
+            values = rows[name].drop_null().to_numpy()
+            steps = np.rint(np.clip(values, 0, _MOST) * _FINENESS).astype(np.int64)
+            counted += np.bincount(steps, minlength=len(counted))
         (theirs,) = np.nonzero(np.isin(rows["member"].to_numpy(), indices))
         found += _rows(rows, _FACE_COLUMNS, theirs[_within(wanted_faces, read, len(theirs))])
         read += len(theirs)
     return Sample(
-        members, found, member_faces, failures, faces_per_image.tolist(), face_sizes.tolist()
+        members,
+        found,
+        member_faces,
+        failures,
+        faces_per_image.tolist(),
+        face_sizes.tolist(),
+        {name: _spread_of(counted) for name, counted in shares.items() if counted.any()},
     )
+
+
+def _spread_of(counted: npt.NDArray[np.int64]) -> Spread:
+    """Of values that were counted by their thousandths; one at least."""
+    up_to = np.cumsum(counted)
+    places = np.searchsorted(up_to, np.array([0.05, 0.5, 0.95]) * up_to[-1])
+    return Spread(*(places / _FINENESS).tolist())
 
 
 def throughput(

@@ -70,7 +70,7 @@ def test_help_names_bounds_and_defaults() -> None:
     parser = argparse.ArgumentParser()
     add_options(parser)
     text = " ".join(parser.format_help().split())
-    assert "(at least 16, at most 2048; default 300)" in text
+    assert "(at least 0, at most 2048; default 300)" in text
     assert "yunet|haar" in text
 
 
