@@ -11,12 +11,26 @@ from pathlib import Path
 import cv2
 from rich.console import Console
 
-from benchmarks import accuracy, crowds, growth, latency, limit, many, million, small, upload
+from benchmarks import (
+    accuracy,
+    crops,
+    crowds,
+    growth,
+    heads,
+    latency,
+    limit,
+    many,
+    million,
+    small,
+    upload,
+)
 
 _BENCHMARKS = {
     "accuracy": accuracy,
+    "crops": crops,
     "crowds": crowds,
     "growth": growth,
+    "heads": heads,
     "latency": latency,
     "limit": limit,
     "many": many,

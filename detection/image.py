@@ -16,6 +16,7 @@ from detection.detectors.base import Detector, Faces
 from detection.detectors.haar import Haar
 from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageWarning
+from detection.framing.border import outside
 from detection.framing.place import place
 from detection.geometry import around
 from detection.options import MEMORY_MIB, MOST_FACES, Cut, Detection
@@ -158,7 +159,7 @@ def _cut_all(image: Decoded, page: int, faces: Faces, quarters: int, settings: C
         else:
             crop = warp(pixels, frame, from_image, size, settings.border)
         crop = colours.of(crop)
-        if settings.border == "color":
+        if settings.border == "color" and outside(frame, *size):
             crop = painted(crop, frame, *size, settings.border_color)
         crops.append(
             Crop(
