@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from detection.options import MOST_CROP_SIDE, crop_size
+from detection.settings import CutSettings
 from intake.http.problems import ProblemError
 from intake.http.settings import ServiceSettings
 from pipeline.settings import CropSettings
@@ -30,7 +31,6 @@ _LEAST = {
     "min_chunk_mib": ("chunk", "mib"),
     "min_shard_members": ("run", "shard_members"),
 }
-_OF_CROP_SIZE = ("width", "height", "size", "preset")
 _ZIP_CHUNK_MIB = 256  # the most that a chunk has where its setting is 0
 
 
@@ -53,14 +53,14 @@ def hold(asked: CropSettings, service: ServiceSettings) -> CropSettings:
             way = "at least" if name in _LEAST else "at most"
             refused.append(f"settings.{group}.{field}: should be {way} {bound} at this service")
         held.setdefault(group, {})[field] = bound
-    crop, most = asked.crop.spelled_out(), service.max_crop_size
-    if max(side or MOST_CROP_SIDE for side in crop_size(crop)) > most:
-        too_large = [
-            f"settings.crop.{field}: crops should be at most {most} pixels a side at this service"
-            for field in _OF_CROP_SIZE
-            if _was_asked(asked, "crop", field)
-        ]
-        refused += too_large[:1]
+    most = service.max_crop_size
+    sides = _sides(asked.crop)
+    if max(_sides(asked.crop.spelled_out()).values()) > most:
+        by = next((field for field, side in sides.items() if side > most), "preset")
+        if _was_asked(asked, "crop", by):
+            refused.append(
+                f"settings.crop.{by}: crops should be at most {most} pixels a side at this service"
+            )
         held["crop"] = {"size": most}
     if asked.input.follow_links == "yes" and service.follow_links == "no":
         refused.append("settings.input.follow_links: links are not followed at this service")
@@ -71,6 +71,14 @@ def hold(asked: CropSettings, service: ServiceSettings) -> CropSettings:
             group: getattr(asked, group).model_copy(update=fields) for group, fields in held.items()
         }
     )
+
+
+def _sides(crop: CutSettings) -> dict[str, int]:
+    """The sides that crops may have, by the setting that says so."""
+    if crop_size(crop) == (0, 0):
+        return {"size": MOST_CROP_SIDE}
+    sides = {"width": crop.width, "height": crop.height}
+    return sides if all(sides.values()) else {**sides, "size": crop.size}
 
 
 def _effective(asked: CropSettings, name: str, value: int, service: ServiceSettings) -> float:
