@@ -55,6 +55,18 @@ def test_the_server_shows_the_run(sample: Path, tmp_path: Path) -> None:
     assert summary.errors == {"truncated_image": 1}
 
 
+def test_the_runs_page_says_how_alike_the_heads_are(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(astronaut_jpeg())
+    heads = CropSettings.model_validate({"crop": {"preset": "us-2x2"}})
+    state: State[Any] = crop_archive(str(photos), str(tmp_path / "out"), heads, return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    shown = {artifact.key: str(artifact.data) for artifact in artifacts_of(run)}
+    assert "The heads, as estimated, are 59.0 % of the crop's height" in shown["batch-summary"]
+
+
 def test_an_archive_that_is_none_fails_the_run_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "notes.zip").write_text("no archive at all")
     state: State[Any] = crop_archive(
