@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
@@ -213,7 +214,6 @@ class CutSettings(BaseModel, title="Crop"):
     )
     border_color: str = Field(
         "ffffff",
-        pattern=r"^[0-9a-fA-F]{6}$",
         description="Colour past the border: red, green and blue in hexadecimal, such as ffffff.",
     )
     max_faces: int = Field(
@@ -241,7 +241,9 @@ class CutSettings(BaseModel, title="Crop"):
 
     @field_validator("border_color")
     @classmethod
-    def _spelled_one_way(cls, color: str) -> str:
+    def _is_a_color(cls, color: str) -> str:
+        if not re.fullmatch("[0-9a-fA-F]{6}", color):
+            raise ValueError("should be six hexadecimal digits, such as ffffff for white")
         return color.lower()
 
     def spelled_out(self) -> CutSettings:
