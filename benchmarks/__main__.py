@@ -14,8 +14,10 @@ from rich.console import Console
 from benchmarks import (
     accuracy,
     blurred,
+    crops,
     crowds,
     growth,
+    heads,
     latency,
     limit,
     many,
@@ -28,8 +30,10 @@ from benchmarks import (
 _BENCHMARKS = {
     "accuracy": accuracy,
     "blurred": blurred,
+    "crops": crops,
     "crowds": crowds,
     "growth": growth,
+    "heads": heads,
     "latency": latency,
     "limit": limit,
     "many": many,

@@ -44,6 +44,7 @@ class ImageWarning(StrEnum):
     SMALL_FACES = "small_faces"  # it has faces as small as can be seen, so perhaps smaller ones
     THUMBNAIL_ONLY = "thumbnail_only"  # all that is readable is a preview of the photograph
     TURNED = "turned"  # by its faces it lies on its side or head, and its crops were turned
+    UNALIGNED = "unaligned"  # a face without landmarks was to be aligned, or framed by its head
 
 
 class ImageError(FacecropError):

@@ -40,11 +40,11 @@ def square_around(box: Iterable[float], padding: float) -> Square:
     return Square(round(x + w / 2 - side / 2), round(y + h / 2 - side / 2), side)
 
 
-def region_around(squares: Sequence[Square]) -> Region:
-    """The smallest that holds some squares, one at least."""
+def around(regions: Sequence[Region]) -> Region:
+    """The smallest that holds some others, one at least."""
     return Region(
-        min(square.x for square in squares),
-        min(square.y for square in squares),
-        max(square.x + square.side for square in squares),
-        max(square.y + square.side for square in squares),
+        min(region.left for region in regions),
+        min(region.top for region in regions),
+        max(region.right for region in regions),
+        max(region.bottom for region in regions),
     )

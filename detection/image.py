@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +18,10 @@ from detection.detectors.base import Detector, Faces
 from detection.detectors.haar import Haar
 from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageWarning
-from detection.geometry import region_around, square_around
+from detection.framing.border import outside
+from detection.framing.frame import Frame
+from detection.framing.place import place
+from detection.geometry import Region, around
 from detection.options import MEMORY_MIB, MOST_FACES, Cover, Cut, Detection
 from detection.passes import find_faces, first_share, lowest_score
 from detection.photo import Photo, PhotoWriter
@@ -24,6 +29,7 @@ from detection.pick import pick_score
 from detection.quality import measure
 from detection.result import Box, Crop, Image, Points
 from detection.turns import turned
+from detection.warp import needed, painted, warp
 
 
 def make_detector(settings: Detection) -> Detector:
@@ -163,22 +169,10 @@ def _pick_scores(image: Decoded, faces: Faces, crop: Cut) -> list[float]:
     size = image.source.width, image.source.height
     scale = pixels.shape[1] / size[0]
     scores = []
-    for box, score, points in zip(*_plain(faces), strict=True):
-        sharpness = measure(pixels, box, scale).sharpness if crop.pick == "best" else 0.0
-        scores.append(pick_score(crop.pick, box, size, score, points, sharpness))
+    for face in _listed(faces):
+        sharpness = measure(pixels, face.box, scale).sharpness if crop.pick == "best" else 0.0
+        scores.append(pick_score(crop.pick, face.box, size, face.score, face.landmarks, sharpness))
     return scores
-
-
-def _plain(faces: Faces) -> tuple[list[Box], list[float | None], list[Points | None]]:
-    """Boxes, scores and landmarks as plain numbers; None for what a detector does not give."""
-    return (
-        [tuple(box) for box in faces.boxes.tolist()],
-        [None if np.isnan(score) else float(score) for score in faces.scores],
-        [
-            None if np.isnan(points).any() else tuple(map(tuple, points.tolist()))
-            for points in faces.landmarks
-        ],
-    )
 
 
 def _cut_all(
@@ -191,35 +185,46 @@ def _cut_all(
     carried: Carried,
 ) -> list[Crop]:
     source = image.source
-    squares = [square_around(box, settings.padding) for box in faces.boxes]
-    if not squares:
+    size = source.width, source.height
+    found = _listed(faces)
+    placed = [place(face.box, face.landmarks, size, quarters, settings) for face in found]
+    if not placed:
         return []
-    pixels, origin = image.at(0), (0, 0)
-    scale, reduction = pixels.shape[1] / source.width, image.reduction
-    needed = source.reduction_for(settings.size / min(square.side for square in squares))
-    if needed < image.reduction:
-        pixels, origin = source.decode_around(region_around(squares), needed)
-        scale, reduction = -(-source.width // needed) / source.width, needed
+    if not all(one.as_asked for one in placed):
+        source.warnings.add(ImageWarning.UNALIGNED)
+    frames = [one.frame for one in placed]
+    pixels, origin, reduction = image.at(0), (0, 0), image.reduction
+    finest = source.reduction_for(max(frame.scale for frame in frames))
+    if finest < reduction:
+        regions = [_needed(*one, source, settings) for one in zip(found, frames, strict=True)]
+        pixels, origin = source.decode_around(around(regions), finest)
+        reduction = finest
+    scale = -(-source.width // reduction) / source.width
+    from_image = source.to_reduced(reduction, origin)
     colours = CropColours(source, keep=settings.color == "keep")
-    boxes, scores, landmarks = _plain(faces)
     crops = []
-    for rank, square in enumerate(squares):
-        face = colours.of(turned(cut(pixels, square, scale, settings.size, origin), quarters))
-        height, width = face.shape[:2]
-        along = carried.along(width, height, profile=colours.embedded is not None)
-        sharpness, brightness, contrast = measure(pixels, boxes[rank], scale, origin)
+    for rank, (face, frame) in enumerate(zip(found, frames, strict=True)):
+        if frame.exact:
+            crop = turned(cut(pixels, frame.square, scale, frame.width, origin), quarters)
+        else:
+            crop = warp(pixels, frame, from_image, size, settings.border)
+        crop = colours.of(crop)
+        if settings.border == "color" and outside(frame, *size):
+            crop = painted(crop, frame, *size, settings.border_color)
+        along = carried.along(frame.width, frame.height, profile=colours.embedded is not None)
+        sharpness, brightness, contrast = measure(pixels, face.box, scale, origin)
         crops.append(
             Crop(
                 rank,
                 page,
-                (source.width, source.height),
-                boxes[rank],
-                scores[rank],
-                landmarks[rank],
-                square,
+                size,
+                face.box,
+                face.score,
+                face.landmarks,
+                frame,
                 -90 * quarters % 360,
                 sharpness,
-                encode(face, settings.format, settings.quality, colours.embedded, along),
+                encode(crop, settings.format, settings.quality, colours.embedded, along),
                 picked[rank],
                 1 / reduction,
                 brightness,
@@ -227,3 +232,34 @@ def _cut_all(
             )
         )
     return crops
+
+
+class _Face(NamedTuple):
+    """One of some faces, in Python's numbers; None for what its detector does not give."""
+
+    box: Box
+    score: float | None
+    landmarks: Points | None
+
+
+def _listed(faces: Faces) -> list[_Face]:
+    return [
+        _Face(
+            tuple(box),
+            None if np.isnan(score) else float(score),
+            None if np.isnan(points).any() else tuple(map(tuple, points.tolist())),
+        )
+        for box, score, points in zip(
+            faces.boxes.tolist(), faces.scores, faces.landmarks, strict=True
+        )
+    ]
+
+
+def _needed(face: _Face, frame: Frame, source: Source, settings: Cut) -> Region:
+    """What a crop is made of, and the box that is measured, which an exact frame holds."""
+    part = needed(frame, source.width, source.height, settings.border)
+    if frame.exact:
+        return part
+    x, y, w, h = face.box
+    box = Region(math.floor(x), math.floor(y), math.ceil(x + w), math.ceil(y + h))
+    return around([part, box])

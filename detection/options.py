@@ -17,6 +17,10 @@ Pick = Literal["largest", "central", "best"]
 Metadata = Literal["none", "safe", "all"]
 Cover = Literal["blur", "pixelate", "mask"]
 PhotoFormat = Literal["jpg", "png", "webp", "tif"]
+Enlarge = Literal["yes", "no"]
+Align = Literal["none", "level", "arcface", "ffhq"]
+FrameKind = Literal["box", "head"]
+Border = Literal["replicate", "reflect", "color", "shrink"]
 
 MOST_CROP_SIDE = 2048
 """Of a crop, in pixels."""
@@ -83,7 +87,16 @@ class CutOptions:
     """How faces are cut out; `CutSettings` says what each of these means."""
 
     size: int
+    width: int
+    height: int
+    enlarge: Enlarge
     padding: float
+    align: Align
+    frame: FrameKind
+    head_height: float
+    eye_line: float
+    border: Border
+    border_color: str
     max_faces: int
     format: ImageFormat
     quality: int
@@ -97,3 +110,8 @@ if TYPE_CHECKING:
 
 Detection: TypeAlias = "DetectionOptions | DetectionSettings"
 Cut: TypeAlias = "CutOptions | CutSettings"
+
+
+def crop_size(cut: Cut) -> tuple[int, int]:
+    """Width and height of crops in pixels, but for `enlarge`; 0, 0 for the photograph's own."""
+    return cut.width or cut.size or cut.height, cut.height or cut.size or cut.width

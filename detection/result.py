@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 
 from detection.errors import ImageWarning
+from detection.framing.border import outside
+from detection.framing.frame import Frame
+from detection.framing.head import Head, head_of
 from detection.geometry import Square
 from detection.options import PhotoFormat
 from detection.pose import look
@@ -26,8 +29,8 @@ class Crop:
         box: x, y, w, h in pixels of the upright full image; may reach past its edge.
         score: 0 to 1, None from a detector without scores.
         landmarks: five x, y pairs in the same pixels, in the order of `LANDMARKS`, or None.
-        square: what was cut out, in the same pixels.
-        turn: degrees clockwise, 0, 90, 180 or 270, by which it was turned then, to stand upright.
+        frame: what was cut out, in the same pixels.
+        turn: degrees clockwise, 0, 90, 180 or 270, by which it was turned, to stand upright.
         sharpness: of its box, 0 to 1, as `detection.quality` measures it.
         data: the encoded crop.
         pick_score: what it was ranked by, 0 to 1: `detection.pick`.
@@ -42,7 +45,7 @@ class Crop:
     box: Box
     score: float | None
     landmarks: Points | None
-    square: Square
+    frame: Frame
     turn: int
     sharpness: float
     data: bytes
@@ -50,6 +53,39 @@ class Crop:
     sharpness_scale: float
     brightness: float
     contrast: float
+
+    @property
+    def square(self) -> Square:
+        """What was cut out, or the square that it fits into, in the same pixels."""
+        return self.frame.square
+
+    @property
+    def outside(self) -> float:
+        """Share of the crop, 0 to 1, that lies past its photograph's border."""
+        return outside(self.frame, *self.size)
+
+    @property
+    def eye_distance(self) -> float | None:
+        """Pixels of the page from eye to eye."""
+        return None if self.landmarks is None else math.dist(*self.landmarks[:2])
+
+    @property
+    def head_height(self) -> float | None:
+        """From the chin to the crown, as both are estimated, over the height of the crop."""
+        head = self._head
+        return None if head is None else head.height * self.frame.scale / self.frame.height
+
+    @property
+    def eye_line(self) -> float | None:
+        """The height at which the eyes are in the crop, from its top, over its own."""
+        head = self._head
+        return None if head is None else self.frame.similarity(head.eyes).imag / self.frame.height
+
+    @property
+    def _head(self) -> Head | None:
+        if self.landmarks is None or not self.eye_distance:
+            return None
+        return head_of(self.box, [complex(*point) for point in self.landmarks])
 
     @property
     def roll(self) -> float | None:

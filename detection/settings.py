@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
@@ -11,18 +12,24 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from detection.options import (
     MOST_CROP_SIDE,
     MOST_FACES,
+    Align,
+    Border,
     Color,
     DetectionPasses,
+    Enlarge,
+    FrameKind,
     ImageFormat,
     Metadata,
     Method,
     Pages,
     Pick,
 )
+from detection.presets import PRESETS, Preset
 
 Profile = Literal["fast", "balanced", "thorough"]
 
 _LEAST_SIDE = 64
+_LEAST_CROP_SIDE = 16
 
 PROFILES: Mapping[Profile, DetectionPasses] = {
     "fast": DetectionPasses(side=384, min_score=0.7),
@@ -142,13 +149,74 @@ class CutSettings(BaseModel, title="Crop"):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: int = Field(
-        300, ge=16, le=MOST_CROP_SIDE, description="Width and height of a crop in pixels."
+        300,
+        ge=0,
+        le=MOST_CROP_SIDE,
+        description="Width and height of a crop in pixels, from 16. 0: in the photograph's own "
+        f"pixels, not resampled where they stand upright; of more than {MOST_CROP_SIDE} a side, "
+        "made smaller.",
+    )
+    preset: Preset = Field(
+        "none",
+        description="Sets width, height, align, frame, head_height, eye_line and border, where "
+        "they have their defaults. id-35x45: 413 x 531 pixels, the head 74 % of the height. "
+        "us-2x2: 600 x 600, 59 %. school-4x5: 640 x 800, 50 %. avatar: 512 x 512, 62 %. "
+        "dataset-112: ArcFace's 112 x 112. No authority has been asked whether it takes one.",
+    )
+    width: int = Field(
+        0, ge=0, le=MOST_CROP_SIDE, description="Width of a crop in pixels, from 16. 0: as size."
+    )
+    height: int = Field(
+        0, ge=0, le=MOST_CROP_SIDE, description="Height of a crop in pixels, from 16. 0: as size."
+    )
+    enlarge: Enlarge = Field(
+        "yes",
+        description="no: a crop never has more pixels than its part of the photograph, and is "
+        "smaller then, in the same shape.",
     )
     padding: float = Field(
         0.2,
         ge=0,
         le=2,
-        description="Room on each side of the face, as a share of the longer side of its box.",
+        description="Room on each side of the face, as a share of the longer side of its box; "
+        "more on two of them where the crop is no square.",
+    )
+    align: Align = Field(
+        "none",
+        description="level: turned so that the eyes are on one level. arcface: on the five points "
+        "that ArcFace's recognition is trained on, in 112 x 112 pixels, which are scaled to the "
+        "crop's shorter side and centred. ffhq: framed as Flickr-Faces-HQ is, likewise. Faces "
+        "without landmarks, as haar's, are as with none, and have the warning unaligned.",
+    )
+    frame: FrameKind = Field(
+        "box",
+        description="box: around the face's box, with padding. head: around the head, by "
+        "head_height and eye_line, estimated from box and landmarks. arcface and ffhq have frames "
+        "of their own.",
+    )
+    head_height: float = Field(
+        0.6,
+        ge=0.1,
+        le=1,
+        description="From the chin to the crown, as a share of the height of a crop around the "
+        "head.",
+    )
+    eye_line: float = Field(
+        0.45,
+        ge=0.05,
+        le=0.95,
+        description="Where the eyes are in a crop around the head: a share of its height, from "
+        "the top.",
+    )
+    border: Border = Field(
+        "replicate",
+        description="What a crop has past the photograph's border. replicate: the border's "
+        "pixels. reflect: the photograph mirrored. color: border_color. shrink: nothing, as the "
+        "crop is moved inside, and made smaller where it does not fit.",
+    )
+    border_color: str = Field(
+        "ffffff",
+        description="Colour past the border: red, green and blue in hexadecimal, such as ffffff.",
     )
     max_faces: int = Field(
         0,
@@ -178,3 +246,26 @@ class CutSettings(BaseModel, title="Crop"):
         "copyright and artist; never the place, a serial number, an owner's name, a maker note, a "
         "thumbnail or XMP. all: Exif with the place, and XMP; without maker note and thumbnails.",
     )
+
+    @field_validator("size", "width", "height")
+    @classmethod
+    def _crop_is_enough(cls, side: int) -> int:
+        if 0 < side < _LEAST_CROP_SIDE:
+            raise ValueError(f"should be 0 or at least {_LEAST_CROP_SIDE}")
+        return side
+
+    @field_validator("border_color")
+    @classmethod
+    def _is_a_color(cls, color: str) -> str:
+        if not re.fullmatch("[0-9a-fA-F]{6}", color):
+            raise ValueError("should be six hexadecimal digits, such as ffffff for white")
+        return color.lower()
+
+    def spelled_out(self) -> CutSettings:
+        """The same settings with nothing left to the preset: equal wherever they do the same."""
+        chosen = {
+            name: value
+            for name, value in PRESETS[self.preset].items()
+            if getattr(self, name) == type(self).model_fields[name].default
+        }
+        return self.model_copy(update={**chosen, "preset": "none"})

@@ -60,10 +60,6 @@ def retry_failed(
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     notes = batch.archive.notes
-<<<<<<< HEAD
-    summary = Summary.of(batch.archive.uri, batch.output.uri, totals, None, seconds, notes)
-    write_report(batch, summary)
-=======
     summary = Summary.of(
         batch.archive.uri,
         batch.output.uri,
@@ -73,8 +69,7 @@ def retry_failed(
         notes,
         blurred=batch.settings.covers is not None,
     )
-    write_report(batch.output, summary)
->>>>>>> crops-c
+    write_report(batch, summary)
     reporter.finish()
     if summary.failed:
         with suppress(httpx.HTTPError):

@@ -203,7 +203,7 @@ def _face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
         crop.square.x,
         crop.square.y,
         crop.square.side,
-        crop.square.outside(*crop.size),
+        crop.outside,
         crop.sharpness,
         path,
         crop.turn,
@@ -216,6 +216,13 @@ def _face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
         crop.contrast,
         not why,
         why,
+        crop.frame.width,
+        crop.frame.height,
+        crop.frame.scale,
+        crop.eye_distance,
+        list(crop.frame.matrix),
+        crop.head_height,
+        crop.eye_line,
     )
 
 

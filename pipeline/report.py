@@ -36,6 +36,11 @@ _PHOTO_THUMBNAIL = 240  # pixels
 _PARTS_READ = 1000  # for their sizes
 _SPANS = 60
 
+_SPREADS = {
+    "head_height": "The heads, as estimated, are",
+    "eye_line": "The eyes, from the top, are at",
+}
+
 SHEET_COLUMNS = 8
 SHEET_CELL = 120
 _CUTS = {"sharpness": "min_sharpness", "yaw": "max_yaw", "score": "min_score"}
@@ -78,6 +83,7 @@ def write_report(output: Output, summary: Summary) -> None:
             },
         },
         "keepElse": keep.get("else"),
+        "heads": heads(record["settings"], sample),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
     faces = _photographs(output, sample) if summary.blurred else _faces(output, sample)
@@ -86,21 +92,41 @@ def write_report(output: Output, summary: Summary) -> None:
     output.put_report(page)
 
 
-def sheet(output: Output, most: int) -> bytes | None:
+def heads(settings: Mapping[str, Any], sample: Sample) -> list[str]:
+    """How alike the heads of a batch are in its crops, where these are framed by the head.
+
+    Args:
+        settings: as `batch.json` has them; an older Facecrop has framed no heads.
+        sample: of the batch.
+
+    Returns:
+        A sentence each for the height of the heads and for the line of the eyes, or nothing.
+    """
+    crop = settings.get("crop", {})
+    if crop.get("frame") != "head" or crop.get("align") not in ("none", "level"):
+        return []
+    return [
+        f"{what} {100 * spread.middle:.1f} % of the crop's height in the middle, "
+        f"{100 * spread.low:.1f} to {100 * spread.high:.1f} % in 9 of 10 crops"
+        for name, what in _SPREADS.items()
+        if (spread := sample.spreads.get(name)) is not None
+    ]
+
+
+def sheet(output: Output, sample: Sample) -> bytes | None:
     """A JPEG of some crops of a finished batch, or of its photographs whose faces are covered.
 
     None where it has none of these.
 
     Args:
         output: the batch's.
-        most: how many, some forty.
+        sample: of it, some forty members and faces at most.
 
     Raises:
         OutputError: a crop is gone.
     """
     from detection.contact_sheet import contact_sheet  # brings the codecs
 
-    sample = output.sample(most, most, 0)
     if output.is_blurred:
         pictures = [picture for _, picture in _small(output, sample, 2 * SHEET_CELL)]
     else:

@@ -279,5 +279,5 @@ class CropSettings(_Group):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what comes out, as plain JSON values that make them again."""
-        spelled_out = self.model_copy(update={"detection": self.detection.spelled_out()})
-        return spelled_out.model_dump(mode="json", exclude={"run"})
+        spelled_out = {name: getattr(self, name).spelled_out() for name in ("detection", "crop")}
+        return self.model_copy(update=spelled_out).model_dump(mode="json", exclude={"run"})

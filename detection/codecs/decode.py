@@ -23,6 +23,7 @@ from detection.codecs.sniff import Format, jpeg_start, sniff
 from detection.codecs.unread import unread_format
 from detection.codecs.webp import webp_size, with_true_length
 from detection.errors import ImageError, ImageErrorCode, ImageWarning
+from detection.framing.frame import Similarity
 from detection.geometry import Region
 from detection.options import JPEG_TIMES, MEMORY_MIB
 
@@ -222,6 +223,21 @@ class Source:
         missing = -(-height // reduction) - len(pixels)
         x, y = ((0, 0), (0, missing), (0, 0), (missing, 0))[_TOWARDS[self.orientation]]
         return turned_upright(pixels, self.orientation), (x, y)
+
+    def to_reduced(self, reduction: int, origin: tuple[int, int] = (0, 0)) -> Similarity:
+        """From pixels of the full image to those that `decode` gives, or `decode_around`.
+
+        Reduced sizes are rounded up, at the right and at the bottom of what is stored, and an
+        orientation may have put that at the left or at the top.
+
+        Args:
+            reduction: as it was decoded.
+            origin: as `decode_around` gave it.
+        """
+        flip = _FLIPS.get(self.orientation)
+        left = -self.width % reduction if flip in (_LEFT_RIGHT, _BOTH) else 0
+        top = -self.height % reduction if flip in (_TOP_BOTTOM, _BOTH) else 0
+        return Similarity(1 / reduction, complex(left, top) / reduction - complex(*origin))
 
     @property
     def stored(self) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def crop_isolated(
         MachineError: no child that works on images can be had here now.
         DetectorError: the settings give no detector.
     """
-    line = _Line[Key](Job(detection, crop, bounds, cover))
+    line = _Line[Key](Job(detection, crop.spelled_out(), bounds, cover))
     try:
         for key, data in images:
             while not line.has_room(len(data)):

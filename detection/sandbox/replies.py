@@ -13,22 +13,26 @@ from typing import Any, Literal, TypeAlias, cast
 
 from detection.codecs.sniff import sniff
 from detection.errors import ImageError, ImageErrorCode, ImageWarning, one_line
-from detection.geometry import square_around
+from detection.framing.frame import Frame
+from detection.framing.place import place
+from detection.geometry import Square
 from detection.options import (
     JPEG_TIMES,
+    MOST_CROP_SIDE,
     MOST_EXIF_BYTES,
     MOST_FACES,
     MOST_PROFILE_BYTES,
     MOST_XMP_BYTES,
     Cover,
     PhotoFormat,
+    crop_size,
 )
 from detection.pick import pick_score
 from detection.result import Crop, Image
 from detection.sandbox.protocol import TRACE_CHARACTERS, Bounds
 from detection.settings import CutSettings, DetectionSettings
 
-_FACE_BYTES = 2048  # of text; 21 numbers of 25 characters, with their names
+_FACE_BYTES = 2048  # of text; 34 numbers of 25 characters, with their names
 _TEXT_BYTES = 1 << 16  # beside the faces
 _CROP_HEADER_BYTES = 1 << 16
 _MOST_MS = 1e9
@@ -45,10 +49,11 @@ _IMAGE = {
     "sha256", "photo", "photo_format",
 }  # fmt: skip
 _CROP = {
-    "rank", "page", "size", "box", "score", "landmarks", "square", "turn", "sharpness",
+    "rank", "page", "size", "box", "score", "landmarks", "frame", "turn", "sharpness",
     "data", "pick_score", "sharpness_scale", "brightness", "contrast",
 }  # fmt: skip
 _MOST_PAGES = 1 << 31
+_MOST_OF_MATRIX = 1 << 60  # whatever follows from bounded boxes and landmarks is below it
 _TURNS = (0, 90, 180, 270)
 _SCALES = (1.0, 0.5, 0.25, 0.125)  # of decoded pixels: `detection.codecs.decode.REDUCTIONS`
 _MOST_DEVIATION = 127.5  # of bytes: half of them 0, half 255
@@ -82,7 +87,7 @@ its cache; or why its bytes give no picture, or none within the bounds; or what 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a child has to do with its images."""
+    """What a child has to do with its images; of `cut`, no preset is left."""
 
     detection: DetectionSettings
     cut: CutSettings
@@ -100,7 +105,8 @@ class Job:
         """Most bytes of a crop, in whichever format."""
         profile = MOST_PROFILE_BYTES if self.cut.color == "keep" else 0
         metadata = MOST_EXIF_BYTES + MOST_XMP_BYTES if self.cut.metadata != "none" else 0
-        return 4 * self.cut.size**2 + _CROP_HEADER_BYTES + profile + metadata
+        width, height = (side or MOST_CROP_SIDE for side in crop_size(self.cut))
+        return 4 * width * height + _CROP_HEADER_BYTES + profile + metadata
 
     @property
     def text_bytes(self) -> int:
@@ -116,7 +122,7 @@ class Job:
         return json.dumps(
             [
                 options | {"passes": asdict(detection.passes)},
-                self.cut.model_dump(),
+                self.cut.model_dump(exclude={"preset"}),
                 asdict(self.bounds),
                 self.cover,
             ]
@@ -235,10 +241,6 @@ def _crop(one: dict[str, Any], data: bytes, rank: int, image: Image, job: Job) -
         and -_ROUNDING_PX <= y + h / 2 <= height + _ROUNDING_PX,
         "a face outside of its image",
     )
-    square = square_around((x, y, w, h), job.cut.padding)
-    sides = _list(one["square"], 3)
-    _require(all(type(side) is int for side in sides), "no whole pixels")
-    _require(tuple(sides) == square, "a square that is not around its face")
     score, points = one["score"], one["landmarks"]
     if score is not None:
         score = _number(score, 0, 1)
@@ -248,6 +250,11 @@ def _crop(one: dict[str, Any], data: bytes, rank: int, image: Image, job: Job) -
     turn = one["turn"]
     turns = _TURNS if job.detection.passes.turned_side else _TURNS[:1]
     _require(type(turn) is int and turn in turns, "a turn that was not asked for")
+    placed = place((x, y, w, h), points, (width, height), -turn // 90 % 4, job.cut)
+    _require(_frame(one["frame"]).is_close(placed.frame), "a frame that is not around its face")
+    _require(
+        placed.as_asked or ImageWarning.UNALIGNED in image.warnings, "a face unaligned in silence"
+    )
     sharpness = _number(one["sharpness"], 0, 1)
     scale = _number(one["sharpness_scale"], 0, 1)
     _require(scale in _SCALES, "a scale that nothing is decoded at")
@@ -263,9 +270,19 @@ def _crop(one: dict[str, Any], data: bytes, rank: int, image: Image, job: Job) -
     if image.crops and image.crops[-1].page == page:
         _require(picked <= image.crops[-1].pick_score + _ROUNDING, "faces out of order")
     return Crop(
-        *(rank, page, (width, height), (x, y, w, h), score, points, square, turn, sharpness, data),
+        *(rank, page, (width, height), (x, y, w, h), score, points),
+        *(placed.frame, turn, sharpness, data),
         *(picked, scale, brightness, contrast),
     )
+
+
+def _frame(value: Any) -> Frame:
+    matrix, width, height, square, exact = _list(value, 5)
+    numbers = tuple(_number(one, -_MOST_OF_MATRIX, _MOST_OF_MATRIX) for one in _list(matrix, 6))
+    sides = (_whole(one, -_MOST_OF_MATRIX, _MOST_OF_MATRIX) for one in _list(square, 3))
+    _require(type(exact) is bool, "neither yes nor no")
+    size = _whole(width, 1, MOST_CROP_SIDE), _whole(height, 1, MOST_CROP_SIDE)
+    return Frame(cast(Any, numbers), *size, Square(*sides), exact)
 
 
 def _parsed(text: bytes) -> Any:

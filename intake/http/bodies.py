@@ -205,6 +205,19 @@ class Face(BaseModel):
     contrast: float | None = Field(None, description="Standard deviation of its luma.")
     kept: bool | None = Field(None, description="Whether it is worth keeping, by the settings.")
     kept_why: list[str] | None = Field(None, description="Codes: why it is not.")
+    crop_w: int | None = Field(None, description="Of the crop's file, in pixels.")
+    crop_h: int | None = None
+    crop_scale: float | None = Field(None, description="Pixels of the crop a pixel of the image.")
+    eye_distance: float | None = Field(None, description="Pixels of the upright image.")
+    matrix: list[float] | None = Field(
+        None, description="2x3, by rows: from pixels of the upright image to the crop's."
+    )
+    head_height: float | None = Field(
+        None, description="Chin to crown as a share of the crop's height, estimated."
+    )
+    eye_line: float | None = Field(
+        None, description="Of the eyes, as a share of the crop's height from its top."
+    )
 
 
 class Waited(Queued, BatchStatus):

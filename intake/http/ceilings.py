@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from detection.options import MOST_CROP_SIDE, crop_size
+from detection.settings import CutSettings
 from intake.http.problems import ProblemError
 from intake.http.settings import ServiceSettings
 from pipeline.settings import CropSettings
@@ -20,7 +22,6 @@ _MOST = {
     "max_threads": ("run", "threads"),
     "max_shards_at_once": ("run", "shards_at_once"),
     "max_side": ("detection", "side"),
-    "max_crop_size": ("crop", "size"),
 }
 """A client's setting, by the service's setting that is its ceiling."""
 
@@ -52,6 +53,15 @@ def hold(asked: CropSettings, service: ServiceSettings) -> CropSettings:
             way = "at least" if name in _LEAST else "at most"
             refused.append(f"settings.{group}.{field}: should be {way} {bound} at this service")
         held.setdefault(group, {})[field] = bound
+    most = service.max_crop_size
+    sides = _sides(asked.crop)
+    if max(_sides(asked.crop.spelled_out()).values()) > most:
+        by = next((field for field, side in sides.items() if side > most), "preset")
+        if _was_asked(asked, "crop", by):
+            refused.append(
+                f"settings.crop.{by}: crops should be at most {most} pixels a side at this service"
+            )
+        held["crop"] = {"size": most}
     if asked.input.follow_links == "yes" and service.follow_links == "no":
         refused.append("settings.input.follow_links: links are not followed at this service")
     if refused:
@@ -61,6 +71,14 @@ def hold(asked: CropSettings, service: ServiceSettings) -> CropSettings:
             group: getattr(asked, group).model_copy(update=fields) for group, fields in held.items()
         }
     )
+
+
+def _sides(crop: CutSettings) -> dict[str, int]:
+    """The sides that crops may have, by the setting that says so."""
+    if crop_size(crop) == (0, 0):
+        return {"size": MOST_CROP_SIDE}
+    sides = {"width": crop.width, "height": crop.height}
+    return sides if all(sides.values()) else {**sides, "size": crop.size}
 
 
 def _effective(asked: CropSettings, name: str, value: int, service: ServiceSettings) -> float:

@@ -96,7 +96,7 @@ class ServiceSettings(BaseModel):
     max_shards_at_once: int = Field(32, ge=1, le=200, description="Of run.shards_at_once.")
     min_shard_members: int = Field(1000, ge=1, le=10_000, description="Least run.shard_members.")
     max_side: int = Field(4096, ge=64, le=4096, description="Of detection.side.")
-    max_crop_size: int = Field(2048, ge=16, le=2048, description="Of crop.size.")
+    max_crop_size: int = Field(2048, ge=16, le=2048, description="Of a crop's sides.")
 
     @field_validator("store")
     @classmethod

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from storage.errors import StorageError
 from storage.output.cells import as_text, cell
 from storage.output.counts import Counts, Status
+from storage.output.groups import LargeGroups
 
 _NUMBER = pa.float32()
 FACE_FIELDS = [
@@ -48,6 +49,13 @@ FACE_FIELDS = [
     pa.field("contrast", _NUMBER),
     pa.field("kept", pa.bool_()),
     pa.field("kept_why", pa.list_(pa.string())),  # codes: why it was not kept
+    pa.field("crop_w", pa.int32()),  # of the crop's file, in pixels
+    pa.field("crop_h", pa.int32()),
+    pa.field("crop_scale", _NUMBER),  # pixels of the crop a pixel of the image
+    pa.field("eye_distance", _NUMBER),  # pixels of the image
+    pa.field("matrix", pa.list_(pa.float64())),  # 2x3 by rows: pixels of the image to the crop's
+    pa.field("head_height", _NUMBER),  # shares of the crop's height, estimated
+    pa.field("eye_line", _NUMBER),
 ]
 MEMBER_FIELDS = [
     pa.field("member", pa.int64(), nullable=False),
@@ -76,10 +84,6 @@ _CLAIM = b"facecrop.claim"  # in the metadata of a part
 _SINCE = {"pages", "warnings", "not_kept", "file"}  # columns that came later than the others
 FAILED_COLUMNS = ("member", "path", "error", "message")
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
-
-# what the two tables buffer before they write it
-_ROW_GROUP = 65_536
-_ROW_GROUP_BYTES = 1 << 26  # where names are of the longest
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,13 @@ class FaceRow:
     contrast: float | None = None
     kept: bool | None = None
     kept_why: list[str] | None = None
+    crop_w: int | None = None
+    crop_h: int | None = None
+    crop_scale: float | None = None
+    eye_distance: float | None = None
+    matrix: list[float] | None = None
+    head_height: float | None = None
+    eye_line: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +247,10 @@ def assemble(
     sheet, others = csv.writer(failed), csv.writer(skipped)
     sheet.writerow(FAILED_COLUMNS)
     others.writerow(FAILED_COLUMNS)
-    with _Table(manifest, MANIFEST_SCHEMA) as rows, _Table(faces, FACES_SCHEMA) as face_rows:
+    with (
+        LargeGroups(manifest, MANIFEST_SCHEMA) as rows,
+        LargeGroups(faces, FACES_SCHEMA) as face_rows,
+    ):
         for name, part in parts:
             found = part["member"].to_pylist()
             if found != list(range(totals.members, totals.members + part.num_rows)):
@@ -265,36 +279,6 @@ def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
     columns = ["status", *FAILED_COLUMNS]
     for rows in pq.ParquetFile(manifest).iter_batches(columns=columns):
         yield from failed_rows(rows)
-
-
-class _Table:
-    """A Parquet file that is written in large row groups from small tables."""
-
-    def __init__(self, sink: Any, schema: pa.Schema) -> None:
-        self._writer = pq.ParquetWriter(sink, schema, compression="zstd")
-        self._schema = schema
-        self._waiting: list[pa.Table] = []
-        self._rows = self._bytes = 0
-
-    def __enter__(self) -> _Table:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._flush()
-        self._writer.close()
-
-    def write(self, table: pa.Table) -> None:
-        self._waiting.append(table)
-        self._rows += table.num_rows
-        self._bytes += table.nbytes
-        if self._rows >= _ROW_GROUP or self._bytes >= _ROW_GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema))
-        self._waiting, self._rows, self._bytes = [], 0, 0
 
 
 def _faces_of(part: pa.Table) -> pa.Table:

@@ -32,17 +32,31 @@ FACE_BINS: Mapping[str, list[float]] = {
 }
 """Where each bin begins of what else is counted of faces; the last has no end. Yaw has no sign."""
 
+SPREADS = ("head_height", "eye_line")
+"""Columns of `faces.parquet` whose spread over the batch is told."""
+
+_FINENESS = 1000  # steps of a spread in 1
+_MOST = 4  # beyond it, whatever it is, a share of a crop's height counts as that
 _MEMBER_COLUMNS = (
     *("member", "path", "status", "error", "width", "height", "faces", "warnings"),
     "file",
 )
 _FACE_COLUMNS = (
     *("member", "x", "y", "w", "h", "score", "crop"),
-    *("sharpness", "sharpness_scale", "yaw", "pitch", "kept_why"),
+    *("sharpness", "sharpness_scale", "yaw", "pitch", "kept_why", *SPREADS),
 )
 ROWS_AT_ONCE = 1024
 BUFFER = 1 << 16  # bytes of a column at a time: without one, all of a row group is in memory
 _IMAGES = pa.array([Status.CROPPED.value, Status.NO_FACE.value])
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The 5th, 50th and 95th percentile of a column, to a thousandth."""
+
+    low: float
+    middle: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,7 @@ class Sample:
         face_sizes: how many faces have a box whose shorter side lies in each bin of FACE_SIZES.
         face_values: how many have a value in each bin of FACE_BINS, by its name; those that have
             none are in no bin.
+        spreads: of each of SPREADS that has any value.
     """
 
     members: list[dict[str, Any]]
@@ -67,6 +82,7 @@ class Sample:
     faces_per_image: list[int]
     face_sizes: list[int]
     face_values: dict[str, list[int]]
+    spreads: dict[str, Spread]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +139,15 @@ def read_sample(
     table = pq.ParquetFile(faces, buffer_size=BUFFER)
     there = set(table.schema_arrow.names)  # an older Facecrop has measured less
     face_columns = tuple(name for name in _FACE_COLUMNS if name in there)
+    shares = {name: np.zeros(_MOST * _FINENESS + 1, np.int64) for name in SPREADS if name in there}
     for rows in table.iter_batches(ROWS_AT_ONCE, columns=face_columns, use_threads=False):
         face_sizes += _binned(np.minimum(rows["w"].to_numpy(), rows["h"].to_numpy()), FACE_SIZES)
         for name, counts in values.items():
             counts += _binned(_known(rows, name), FACE_BINS[name])
+        for name, counted in shares.items():
+            known = rows[name].drop_null().to_numpy()
+            steps = np.rint(np.clip(known, 0, _MOST) * _FINENESS).astype(np.int64)
+            counted += np.bincount(steps, minlength=len(counted))
         (theirs,) = np.nonzero(np.isin(rows["member"].to_numpy(), indices))
         found += _rows(rows, face_columns, theirs[_within(wanted_faces, read, len(theirs))])
         read += len(theirs)
@@ -138,6 +159,7 @@ def read_sample(
         faces_per_image.tolist(),
         face_sizes.tolist(),
         {name: counts.tolist() for name, counts in values.items()},
+        {name: _spread_of(counted) for name, counted in shares.items() if counted.any()},
     )
 
 
@@ -157,6 +179,13 @@ def _known(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.float32]:
 def _binned(values: npt.NDArray[np.float32], bins: Sequence[float]) -> npt.NDArray[np.int64]:
     places = np.searchsorted(bins, values, side="right") - 1
     return np.bincount(np.maximum(places, 0), minlength=len(bins))
+
+
+def _spread_of(counted: npt.NDArray[np.int64]) -> Spread:
+    """Of values that were counted by their thousandths; one at least."""
+    up_to = np.cumsum(counted)
+    places = np.searchsorted(up_to, np.array([0.05, 0.5, 0.95]) * up_to[-1])
+    return Spread(*(places / _FINENESS).tolist())
 
 
 def throughput(

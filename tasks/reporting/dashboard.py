@@ -13,7 +13,7 @@ from prefect.variables import Variable
 
 from pipeline.batch import CROPS_SHOWN, Batch
 from pipeline.progress import Snapshot
-from pipeline.report import SHEET_CELL, SHEET_COLUMNS, sheet
+from pipeline.report import SHEET_CELL, SHEET_COLUMNS, heads, sheet
 from pipeline.summary import Summary
 from storage.output.output import Output
 from tasks.lifecycle.current import current_run
@@ -66,9 +66,11 @@ class Dashboard:
             get_run_logger().warning("The output is complete, the run's page is not: %s", error)
 
     def _end(self, summary: Summary) -> None:
-        self._summary.show(page.ended(summary, self._workers(), self._address))
         output = self._batch.output
-        if summary.faces and (pictures := sheet(output, CROPS_SHOWN)):
+        sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
+        lines = heads(self._batch.settings.identity(), sample)
+        self._summary.show(page.ended(summary, self._workers(), self._address, lines))
+        if summary.faces and (pictures := sheet(output, sample)):
             self._show(pictures)
         if summary.failed:
             show_failures(summary, output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pipeline.progress import Snapshot, duration
 from pipeline.summary import Summary
@@ -42,8 +42,13 @@ def running(
     return _page(archive, parts, counts, workers, links)
 
 
-def ended(summary: Summary, workers: Mapping[str, int], address: str = "") -> str:
-    """The page of a batch that is done; its arguments are as in `running`."""
+def ended(
+    summary: Summary, workers: Mapping[str, int], address: str = "", heads: Sequence[str] = ()
+) -> str:
+    """The page of a batch that is done; its arguments are as in `running`.
+
+    `heads` says how alike its heads are in its crops, a sentence each.
+    """
     rate = summary.images_per_second
     parts = [
         f"**Done: {summary.members:,} images, {summary.faces:,} faces**"
@@ -57,6 +62,7 @@ def ended(summary: Summary, workers: Mapping[str, int], address: str = "") -> st
     if summary.skipped:
         places += f"\n\nSkipped: {code(summary.output + '/skipped.csv')}"
     notes = "".join(f"{code(line)}\n\n" for line in summary.notes)
+    notes += "".join(f"{line}.\n\n" for line in heads)
     links = notes + places + _links(address, _LINKS)
     return _page(summary.archive, parts, summary.counts, workers, links)
 

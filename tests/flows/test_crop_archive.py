@@ -70,6 +70,18 @@ def test_a_batch_that_is_over_at_once_shows_its_end_alone(
     assert shown == {"batch-summary", "batch-counts", "contact-sheet", "failed-images"}
 
 
+def test_the_runs_page_says_how_alike_the_heads_are(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes(astronaut_jpeg())
+    heads = CropSettings.model_validate({"crop": {"preset": "us-2x2"}})
+    state: State[Any] = crop_archive(str(photos), str(tmp_path / "out"), heads, return_state=True)
+    run = state.state_details.flow_run_id
+    assert run is not None
+    shown = {artifact.key: str(artifact.data) for artifact in artifacts_of(run)}
+    assert "The heads, as estimated, are 59.0 % of the crop's height" in shown["batch-summary"]
+
+
 def test_an_archive_that_is_none_fails_the_run_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "notes.zip").write_text("no archive at all")
     state: State[Any] = crop_archive(

@@ -67,6 +67,18 @@ def test_a_profile_looks_no_closer_than_the_ceiling() -> None:
     assert hold(asked, service(MAX_SIDE=640)) == asked
 
 
+@pytest.mark.parametrize(
+    "chosen", [{"size": 0}, {"height": 300}, {"width": 201}, {"preset": "us-2x2"}], ids=str
+)
+def test_no_way_to_large_crops_goes_round_the_ceiling(chosen: dict[str, Any]) -> None:
+    asked = CropSettings.model_validate({"crop": {"size": 100, **chosen}})
+    with pytest.raises(ProblemError, match=f"settings.crop.{next(iter(chosen))}: .* 200 pixels"):
+        hold(asked, service(MAX_CROP_SIZE=200))
+    assert hold(asked, service()) == asked
+    small = CropSettings.model_validate({"crop": {"preset": "dataset-112"}})
+    assert hold(small, service(MAX_CROP_SIZE=200)) == small
+
+
 def test_the_defaults_of_a_batch_are_within_those_of_the_service() -> None:
     assert hold(CropSettings(), service()) == CropSettings()
 

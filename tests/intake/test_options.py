@@ -35,6 +35,8 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
         "follow_links": "yes", "color": "keep", "name_encoding": "cp932", "pages": "all",
         "pick": "best", "min_sharpness": "0.5", "otherwise": "drop",
         "kind": "blurred", "cover": "mask", "metadata": "safe",
+        "preset": "avatar", "enlarge": "no", "align": "ffhq", "frame": "head",
+        "head_height": "0.5", "eye_line": "0.5", "border": "color", "border_color": "00ff7f",
     }  # fmt: skip
     assert len(fields()) >= 18
     for group, name in fields():
@@ -74,7 +76,7 @@ def test_help_names_bounds_and_defaults() -> None:
     parser = argparse.ArgumentParser()
     add_options(parser)
     text = " ".join(parser.format_help().split())
-    assert "(at least 16, at most 2048; default 300)" in text
+    assert "(at least 0, at most 2048; default 300)" in text
     assert "yunet|haar" in text
 
 

@@ -178,6 +178,21 @@ def test_a_part_of_an_older_version_counts_as_it_is() -> None:
     assert (totals.cropped, totals.failed, totals.warnings) == (1, 1, {})
 
 
+def test_a_part_without_the_geometry_of_crops_counts_as_it_is() -> None:
+    """As the version before had them: all columns of members, and fewer of faces."""
+    rows = pq.read_table(pa.BufferReader(encode_part([cropped(0, faces=2), failed(1)])))
+    faces = [[dict(face) for face in row or ()] for row in rows["face_rows"].to_pylist()]
+    for face_row in faces[0]:
+        for name in ("crop_w", "crop_h", "crop_scale", "matrix", "head_height", "eye_line"):
+            del face_row[name]
+    older = rows.drop_columns(["face_rows"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(older.append_column("face_rows", pa.array(faces)), sink)
+    found = decode_part("part", sink.getvalue().to_pybytes())
+    assert found.schema.equals(rows.schema, check_metadata=False)
+    assert [face["matrix"] for face in found["face_rows"].to_pylist()[0]] == [None, None]
+
+
 def test_a_batch_without_a_face_has_an_empty_table_of_faces() -> None:
     batch = Finished(part(0, skipped(0)), members=1)
     assert batch.faces.num_rows == 0

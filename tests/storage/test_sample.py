@@ -7,7 +7,14 @@ import pytest
 from storage.output.counts import Status
 from storage.output.manifest import FaceRow, MemberRow, assemble, decode_part, encode_part
 from storage.output.output import Output
-from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, read_sample, throughput
+from storage.output.sample import (
+    FACE_BINS,
+    FACE_SIZES,
+    Sample,
+    Spread,
+    read_sample,
+    throughput,
+)
 from tests.services import S3
 
 
@@ -78,6 +85,19 @@ def test_one_image_with_very_many_faces_fits_the_bound() -> None:
     found = sample([cropped(0, 5000), cropped(1)], faces=7)
     assert found.member_faces == 5001
     assert len(found.faces) == 7
+
+
+def test_the_spread_of_heads_is_told_to_a_thousandth() -> None:
+    rows = [
+        replace(face(0, rank), head_height=0.5 + rank / 1000, eye_line=0.4) for rank in range(101)
+    ]
+    rows.append(face(0, 101))  # without landmarks
+    found = sample([replace(cropped(0), face_rows=rows)]).spreads
+    assert found == {
+        "head_height": Spread(0.505, 0.55, 0.595),
+        "eye_line": Spread(0.4, 0.4, 0.4),
+    }
+    assert sample([cropped(0)]).spreads == {}
 
 
 def test_only_the_first_failures_are_kept() -> None:

@@ -55,6 +55,11 @@ def test_a_batch_that_is_done_says_what_came_of_it_and_where_it_is() -> None:
     assert "](" not in shown
 
 
+def test_how_alike_the_heads_are_is_said_where_it_counts() -> None:
+    line = "The heads, as estimated, are 59.0 % of the crop's height in the middle"
+    assert f"{line}.\n\nOutput:" in ended(SUMMARY, {}, heads=[line])
+
+
 def test_links_lead_to_the_http_service_where_there_is_one() -> None:
     at = "https://crops.example/api/batch/7"
     shown = ended(SUMMARY, {}, at)
