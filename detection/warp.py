@@ -45,8 +45,10 @@ def warp(
     """The crop of a frame, as (h, w, 3) uint8 BGR.
 
     Where it has fewer pixels than there are, these are averaged by whole numbers until they are two
-    to three times too many, warped linearly to twice the size of the crop, and averaged by two: so
-    nothing aliases. Otherwise the warp is bicubic.
+    to three times too many, warped linearly to twice the size of the crop, and averaged by two.
+    Otherwise the warp is bicubic. A pattern of single pixels, the worst there is, is left with a
+    standard deviation of up to 18 of 127 up to a turn of 20 degrees, as where the square is cut,
+    and of up to 43 at 45 degrees.
 
     Args:
         pixels: (h, w, 3) uint8 BGR of the upright image, or of the part of it that is `needed`.
