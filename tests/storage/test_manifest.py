@@ -193,6 +193,15 @@ def test_a_part_without_the_geometry_of_crops_counts_as_it_is() -> None:
     assert [face["matrix"] for face in found["face_rows"].to_pylist()[0]] == [None, None]
 
 
+def test_a_part_of_before_photographs_were_written_keeps_what_it_has() -> None:
+    row = MemberRow(0, "a.tif", Status.NO_FACE, 9, pages=3, warnings=["first_page_of_n"])
+    rows = pq.read_table(pa.BufferReader(encode_part([row])))
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows.drop_columns(["file"]), sink)
+    [found] = decode_part("part", sink.getvalue().to_pybytes()).to_pylist()
+    assert (found["pages"], found["warnings"], found["file"]) == (3, ["first_page_of_n"], None)
+
+
 def test_a_batch_without_a_face_has_an_empty_table_of_faces() -> None:
     batch = Finished(part(0, skipped(0)), members=1)
     assert batch.faces.num_rows == 0
