@@ -60,10 +60,6 @@ class DetectionSettings(BaseModel, title="Detection"):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    method: Method = Field(
-        "yunet",
-        description="Detector: yunet (a small neural network) or haar (the classic cascade).",
-    )
     profile: Profile = Field(
         "balanced",
         description="Recall against time. fast: one detection pass at 384 pixels. balanced: one at "
@@ -71,6 +67,10 @@ class DetectionSettings(BaseModel, title="Detection"):
         "faces, a coarser one where a face fills the picture, and turned ones where faces look as "
         "if it lay on its side. thorough: at half of the full size everywhere, then at the full "
         "size around small or doubtful faces, and turned also where nobody is found.",
+    )
+    method: Method = Field(
+        "yunet",
+        description="Detector: yunet (a small neural network) or haar (the classic cascade).",
     )
     side: int = Field(
         0,
@@ -148,14 +148,6 @@ class CutSettings(BaseModel, title="Crop"):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    size: int = Field(
-        300,
-        ge=0,
-        le=MOST_CROP_SIDE,
-        description="Width and height of a crop in pixels, from 16. 0: in the photograph's own "
-        f"pixels, not resampled where they stand upright; of more than {MOST_CROP_SIDE} a side, "
-        "made smaller.",
-    )
     preset: Preset = Field(
         "none",
         description="Sets width, height, align, frame, head_height, eye_line and border, where "
@@ -163,16 +155,13 @@ class CutSettings(BaseModel, title="Crop"):
         "us-2x2: 600 x 600, 59 %. school-4x5: 640 x 800, 50 %. avatar: 512 x 512, 62 %. "
         "dataset-112: ArcFace's 112 x 112. No authority has been asked whether it takes one.",
     )
-    width: int = Field(
-        0, ge=0, le=MOST_CROP_SIDE, description="Width of a crop in pixels, from 16. 0: as size."
-    )
-    height: int = Field(
-        0, ge=0, le=MOST_CROP_SIDE, description="Height of a crop in pixels, from 16. 0: as size."
-    )
-    enlarge: Enlarge = Field(
-        "yes",
-        description="no: a crop never has more pixels than its part of the photograph, and is "
-        "smaller then, in the same shape.",
+    size: int = Field(
+        300,
+        ge=0,
+        le=MOST_CROP_SIDE,
+        description="Width and height of a crop in pixels, from 16. 0: in the photograph's own "
+        f"pixels, not resampled where they stand upright; of more than {MOST_CROP_SIDE} a side, "
+        "made smaller.",
     )
     padding: float = Field(
         0.2,
@@ -187,6 +176,31 @@ class CutSettings(BaseModel, title="Crop"):
         "that ArcFace's recognition is trained on, in 112 x 112 pixels, which are scaled to the "
         "crop's shorter side and centred. ffhq: framed as Flickr-Faces-HQ is, likewise. Faces "
         "without landmarks, as haar's, are as with none, and have the warning unaligned.",
+    )
+    max_faces: int = Field(
+        0,
+        ge=0,
+        le=MOST_FACES,
+        description="At most this many faces an image, in the order of crop.pick. 1 keeps the "
+        "first, 0 keeps all.",
+    )
+    pick: Pick = Field(
+        "largest",
+        description="Order of an image's faces, and so which are kept where max_faces says how "
+        "many. largest: by size. central: by how near to the middle, weighed by size, so that "
+        "nobody far behind comes first. best: by size, nearness to the middle, sharpness, looking "
+        "at the camera and the detector's score together.",
+    )
+    width: int = Field(
+        0, ge=0, le=MOST_CROP_SIDE, description="Width of a crop in pixels, from 16. 0: as size."
+    )
+    height: int = Field(
+        0, ge=0, le=MOST_CROP_SIDE, description="Height of a crop in pixels, from 16. 0: as size."
+    )
+    enlarge: Enlarge = Field(
+        "yes",
+        description="no: a crop never has more pixels than its part of the photograph, and is "
+        "smaller then, in the same shape.",
     )
     frame: FrameKind = Field(
         "box",
@@ -217,20 +231,6 @@ class CutSettings(BaseModel, title="Crop"):
     border_color: str = Field(
         "ffffff",
         description="Colour past the border: red, green and blue in hexadecimal, such as ffffff.",
-    )
-    max_faces: int = Field(
-        0,
-        ge=0,
-        le=MOST_FACES,
-        description="At most this many faces an image, in the order of crop.pick. 1 keeps the "
-        "first, 0 keeps all.",
-    )
-    pick: Pick = Field(
-        "largest",
-        description="Order of an image's faces, and so which are kept where max_faces says how "
-        "many. largest: by size. central: by how near to the middle, weighed by size, so that "
-        "nobody far behind comes first. best: by size, nearness to the middle, sharpness, looking "
-        "at the camera and the detector's score together.",
     )
     format: ImageFormat = Field("jpg", description="File format of the crops.")
     quality: int = Field(90, ge=1, le=100, description="Quality of JPEG and WebP crops, 1 to 100.")

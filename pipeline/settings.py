@@ -14,6 +14,16 @@ from detection.settings import CutSettings, DetectionSettings
 from storage.archives.spelling import AUTO, is_encoding
 
 MIB = 1 << 20
+
+COMMON = (
+    *(("crop", name) for name in ("preset", "size", "padding", "align", "max_faces")),
+    *(("output", name) for name in ("kind", "layout")),
+    ("detection", "profile"),
+    ("keep", "min_sharpness"),
+    ("run", "existing"),
+)
+"""The settings that most people choose by, as group and field: they are shown first."""
+
 _PIECEMEAL_MIB, _WHOLE_MIB = 256, 64
 
 
@@ -192,17 +202,17 @@ class KeepSettings(_Group, title="Keep"):
 class OutputSettings(_Group, title="Output"):
     """What comes out, and how it is laid out."""
 
-    layout: Literal["files", "shards", "parquet"] = Field(
-        "files",
-        description="files: one file a face, in the archive's folders. shards: one WebDataset TAR "
-        "a chunk, for object stores and training. parquet: one Parquet file a chunk, a row a face, "
-        "for datasets.load_dataset.",
-    )
     kind: Literal["crops", "blurred"] = Field(
         "crops",
         description="crops: the faces. blurred: the photographs, with their faces covered, each in "
         "its own format where that is JPEG, PNG, WebP or TIFF. Faces that are not found stay as "
         "they are: no detector finds all.",
+    )
+    layout: Literal["files", "shards", "parquet"] = Field(
+        "files",
+        description="files: one file a face, in the archive's folders. shards: one WebDataset TAR "
+        "a chunk, for object stores and training. parquet: one Parquet file a chunk, a row a face, "
+        "for datasets.load_dataset.",
     )
     cover: Cover = Field(
         "blur",
@@ -214,6 +224,11 @@ class OutputSettings(_Group, title="Output"):
 class RunSettings(_Group, title="Run"):
     """How a batch is run. Changes nothing in its result, so it is no part of its identity."""
 
+    existing: Literal["resume", "overwrite"] = Field(
+        "resume",
+        description="resume: complete what this batch left at the output. overwrite: remove any "
+        "batch that is there first.",
+    )
     threads: int = Field(
         0,
         ge=0,
@@ -231,18 +246,16 @@ class RunSettings(_Group, title="Run"):
     shards_at_once: int = Field(
         32, ge=1, le=200, description="Most shards handed to the work pool at a time."
     )
-    existing: Literal["resume", "overwrite"] = Field(
-        "resume",
-        description="resume: complete what this batch left at the output. overwrite: remove any "
-        "batch that is there first.",
-    )
 
 
 class CropSettings(_Group):
     """All settings of a batch."""
 
-    detection: DetectionSettings = Field(DetectionSettings(), description="How faces are found.")
     crop: CutSettings = Field(CutSettings(), description="How faces are cut out.")
+    output: OutputSettings = Field(
+        OutputSettings(), description="What comes out, and how it is laid out."
+    )
+    detection: DetectionSettings = Field(DetectionSettings(), description="How faces are found.")
     keep: KeepSettings = Field(
         KeepSettings(), description="Which of the faces are worth keeping; all, unless asked."
     )
@@ -252,9 +265,6 @@ class CropSettings(_Group):
     )
     chunk: ChunkSettings = Field(
         ChunkSettings(), description="How an archive is cut into units of work."
-    )
-    output: OutputSettings = Field(
-        OutputSettings(), description="What comes out, and how it is laid out."
     )
     run: RunSettings = Field(
         RunSettings(), description="How the batch is run; does not change its result."

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
-from pipeline.settings import CropSettings
+from pipeline.settings import COMMON, CropSettings
 
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
 
@@ -22,19 +22,25 @@ class OptionError(ValueError):
     """A setting has a value that it cannot have; the message names the flag or variable."""
 
 
-def add_options(parser: argparse.ArgumentParser, only: str = "") -> None:
+def add_options(
+    parser: argparse.ArgumentParser, only: str = "", *, everything: bool = True
+) -> None:
     """Add `--GROUP-FIELD` for each field of each group of CropSettings; all go to `settings`.
 
     Args:
         parser: of a command.
         only: the one group that it takes, where it does not take all.
+        everything: whether its help tells of all, or of those alone that most people choose by.
     """
     parser.set_defaults(settings={})
     for group, model in _groups():
         if only not in ("", group):
             continue
-        section = parser.add_argument_group(group, CropSettings.model_fields[group].description)
-        for name, field in _fields(model):
+        fields = [*_fields(model)]
+        told = {name for name, _ in fields if everything or (group, name) in COMMON}
+        about = CropSettings.model_fields[group].description if told else None
+        section = parser.add_argument_group(group, about)
+        for name, field in fields:
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             section.add_argument(
                 _flag(group, name),
@@ -43,7 +49,7 @@ def add_options(parser: argparse.ArgumentParser, only: str = "") -> None:
                 dest="settings",
                 default=argparse.SUPPRESS,
                 metavar="|".join(choices) or name.upper(),
-                help=_help(field).replace("%", "%%"),
+                help=_help(field).replace("%", "%%") if name in told else argparse.SUPPRESS,
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +18,12 @@ _MOST_DAYS = 3660  # ten of them
 _MOST_WORKERS = 1000
 _PORTS = 1 << 16
 _A_LINE = "print JSON objects, one a line"
+
+_HELP_ALL = "--help-all"
+_SETTINGS = (
+    f"{_HELP_ALL} shows all settings. Each may also be given as FACECROP_GROUP_FIELD in the "
+    "environment."
+)
 
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -41,8 +48,9 @@ def parse(argv: list[str] | None) -> tuple[str, dict[str, Any]]:
         help="print the version and exit",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_crop(commands)
-    _add_submit(commands)
+    everything = _HELP_ALL in (sys.argv if argv is None else argv)
+    _add_crop(commands, everything=everything)
+    _add_submit(commands, everything=everything)
     _add_batch_commands(commands)
     _add_cleanup(commands)
     _add_sample(commands)
@@ -65,13 +73,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _add_crop(commands: _Commands) -> None:
+def _add_crop(commands: _Commands, *, everything: bool) -> None:
     crop = commands.add_parser(
         "crop",
         help="crop archives here and now",
         description="Crop archives on this machine. Run again, it goes on where it stopped.",
-        epilog=f"Each setting may also be given as FACECROP_GROUP_FIELD in the environment. "
-        f"{_EXIT_CODES}",
+        epilog=f"{_SETTINGS} {_EXIT_CODES}",
         allow_abbrev=False,
     )
     crop.add_argument(
@@ -96,16 +103,23 @@ def _add_crop(commands: _Commands) -> None:
         help="whether the batch is a flow run of Prefect's, on its dashboard, or needs no Prefect "
         "(default: where PREFECT_API_URL or a profile names a server)",
     )
-    add_options(crop)
+    _add_settings(crop, everything=everything)
     crop.set_defaults(function=CROP)
 
 
-def _add_submit(commands: _Commands) -> None:
+def _add_settings(parser: argparse.ArgumentParser, *, everything: bool) -> None:
+    parser.add_argument(
+        _HELP_ALL, action="help", help="show this help message with all settings and exit"
+    )
+    add_options(parser, everything=everything)
+
+
+def _add_submit(commands: _Commands, *, everything: bool) -> None:
     submit = commands.add_parser(
         "submit",
         help="hand an archive to a Prefect deployment",
         description="Start a run of a deployment on the Prefect server of PREFECT_API_URL.",
-        epilog=_EXIT_CODES,
+        epilog=f"{_SETTINGS} {_EXIT_CODES}",
     )
     submit.add_argument("archive", metavar="ARCHIVE", help="as for `facecrop crop`")
     submit.add_argument("--output", required=True, metavar="DIR", help="folder or URI")
@@ -125,7 +139,7 @@ def _add_submit(commands: _Commands) -> None:
     submit.add_argument("--project", default="", metavar="NAME", help="whom the batch is for")
     _add_watch(submit)
     _add_json(submit, _A_LINE)
-    add_options(submit)
+    _add_settings(submit, everything=everything)
     submit.set_defaults(function="submit:submit")
 
 

@@ -1,9 +1,11 @@
 import argparse
+import re
 
 import pytest
 
 from intake.cli.options import OptionError, add_options, read_options
-from pipeline.settings import CropSettings
+from intake.cli.parser import parse
+from pipeline.settings import COMMON, CropSettings
 
 
 def read(*flags: str, **environ: str) -> CropSettings:
@@ -78,6 +80,31 @@ def test_help_names_bounds_and_defaults() -> None:
     text = " ".join(parser.format_help().split())
     assert "(at least 0, at most 2048; default 300)" in text
     assert "yunet|haar" in text
+
+
+@pytest.mark.parametrize("command", ["crop", "submit"])
+def test_help_tells_of_the_common_settings_and_of_all_when_asked(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[set[str]] = []
+    for asked in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            parse([command, asked])
+        told.append({*re.findall(r"^  (--\w+-[\w-]+)", capsys.readouterr().out, re.MULTILINE)})
+    flags = {f"--{group}-{CALLED.get(name, name)}".replace("_", "-") for group, name in fields()}
+    common = {f"--{group}-{name}".replace("_", "-") for group, name in COMMON}
+    assert told[0] & flags == common
+    assert told[1] >= flags
+
+
+def test_common_settings_come_first_in_the_form() -> None:
+    shown = fields()
+    groups = dict.fromkeys(group for group, _ in shown)
+    assert [*dict.fromkeys(group for group, _ in COMMON)] == [*[*groups][:4], "run"]
+    for group in groups:
+        mine = [one for one in shown if one[0] == group]
+        common = [one for one in COMMON if one[0] == group]
+        assert mine[: len(common)] == common
 
 
 def test_what_does_not_change_the_result_is_no_part_of_the_identity() -> None:
