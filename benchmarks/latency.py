@@ -1,6 +1,7 @@
 """From submitted to completed: small batches on an idle worker, warm (forked runs) or cold.
 
-PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine.
+PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine;
+of the quickstart, one server on SQLite with the worker that it starts, which is warm.
 Batches are handed in one after the other, by `facecrop submit` and by `POST upload-zip`. Seconds
 are by the server's clock from the run's creation to its end, and from the prompt to that end.
 `POST add-images?wait` is measured as its client sees it, from the request to the answer with faces.
@@ -21,17 +22,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 from uuid import UUID
 
 import httpx
 
 from benchmarks.photos import open_photos, pack
 from benchmarks.report import Column, Report
-from benchmarks.server import POOL, ended, process_worker, production, service, upload
+from benchmarks.server import POOL, ended, process_worker, production, quickstart, service, upload
 from pipeline.cores import cores
 
-_DEPLOYMENT = "crop-archive/process"
+_PROCESS, _LOCAL = "crop-archive/process", "crop-archive/local"
+_QUICKSTART = "quickstart"
+_WORKERS = ["warm", "cold", _QUICKSTART]
 _IMAGES = 5  # in a request that waits for its answer
 _WAIT_SECONDS = 60
 _FACECROP = [sys.executable, "-P", "-m", "facecrop"]
@@ -74,28 +77,62 @@ class Answer:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 5, 20, 200])
     parser.add_argument("--batches", type=int, default=20, help="of each kind (default 20)")
-    parser.add_argument("--workers", nargs="+", default=["warm", "cold"], choices=["warm", "cold"])
+    parser.add_argument("--workers", nargs="+", default=_WORKERS, choices=_WORKERS)
 
 
 def run(options: argparse.Namespace) -> Report:
     rows: list[Row] = []
     answers: list[Answer] = []
-    with (
-        open_photos(options.photos) as photos,
-        production() as (_, folder),
-    ):
-        archives = {count: folder / f"{count}.zip" for count in options.counts}
-        for count, archive in archives.items():
-            pack(photos, archive, count)
-        images = folder / "images.zip"
-        pack(photos, images, _IMAGES)
-        with service(folder) as (_, url):
-            for worker in options.workers:
-                with _worker(worker):
-                    answers.append(_answered(worker, images, options.batches, url))
-                    rows += _measured(worker, archives, options.batches, url, folder)
+    with open_photos(options.photos) as photos:
+        on_stack = [worker for worker in options.workers if worker != _QUICKSTART]
+        if on_stack:
+            with production() as (_, folder), service(folder) as (_, url):
+                place = _Place.made(photos, options, folder, url, _PROCESS)
+                for worker in on_stack:
+                    with _worker(worker):
+                        answers.append(_answered(worker, place))
+                        rows += _measured(worker, place)
+        if _QUICKSTART in options.workers:
+            with quickstart() as folder, service(folder, _LOCAL) as (_, url):
+                place = _Place.made(photos, options, folder, url, _LOCAL)
+                answers.append(_answered(_QUICKSTART, place))
+                rows += _measured(_QUICKSTART, place)
     about = f"{options.batches} batches of each kind, one after the other."
     return Report(about, {"answers": answers, "rows": rows}, {"cores": cores()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where batches are handed in, and which.
+
+    Attributes:
+        archives: by the count of their photographs.
+        images: an archive of those of one request.
+        batches: of each kind.
+    """
+
+    folder: Path
+    url: str
+    deployment: str
+    archives: dict[int, Path]
+    images: Path
+    batches: int
+
+    @classmethod
+    def made(
+        cls,
+        photos: Sequence[Path],
+        options: argparse.Namespace,
+        folder: Path,
+        url: str,
+        deployment: str,
+    ) -> Self:
+        """With the archives, which are written into the folder."""
+        archives = {count: folder / f"{count}.zip" for count in options.counts}
+        images = folder / "images.zip"
+        for count, archive in [*archives.items(), (_IMAGES, images)]:
+            pack(photos, archive, count)
+        return cls(folder, url, deployment, archives, images, options.batches)
 
 
 @contextmanager
@@ -111,16 +148,14 @@ def _worker(kind: str) -> Iterator[None]:
         yield
 
 
-def _measured(
-    worker: str, archives: dict[int, Path], batches: int, url: str, folder: Path
-) -> Iterator[Row]:
+def _measured(worker: str, place: _Place) -> Iterator[Row]:
     ways: dict[str, Callable[[Path], UUID]] = {
-        "facecrop submit": partial(_submitted, folder),
-        "POST upload-zip": lambda archive: UUID(upload(url, archive, as_form=False)),
+        "facecrop submit": partial(_submitted, place),
+        "POST upload-zip": lambda archive: UUID(upload(place.url, archive, as_form=False)),
     }
-    for count, archive in archives.items():
+    for count, archive in place.archives.items():
         for way, hand_in in ways.items():
-            times = [_one(hand_in, archive) for _ in range(batches + 1)][1:]  # one warms up
+            times = [_one(hand_in, archive) for _ in range(place.batches + 1)][1:]  # one warms up
             seconds = [created for created, _ in times]
             yield Row(
                 worker,
@@ -133,11 +168,11 @@ def _measured(
             )
 
 
-def _answered(worker: str, images: Path, batches: int, url: str) -> Answer:
-    with zipfile.ZipFile(images) as archive:
+def _answered(worker: str, place: _Place) -> Answer:
+    with zipfile.ZipFile(place.images) as archive:
         files = [("files", (name, archive.read(name))) for name in archive.namelist()]
-    with httpx.Client(base_url=url, timeout=2 * _WAIT_SECONDS) as client:
-        seconds = [_wait_for(client, files) for _ in range(batches + 1)][1:]  # one warms up
+    with httpx.Client(base_url=place.url, timeout=2 * _WAIT_SECONDS) as client:
+        seconds = [_wait_for(client, files) for _ in range(place.batches + 1)][1:]  # one warms up
     median = statistics.median(seconds)
     return Answer(worker, "POST add-images?wait", len(files), median, _p95(seconds), seconds)
 
@@ -162,10 +197,10 @@ def _one(hand_in: Callable[[Path], UUID], archive: Path) -> tuple[float, float]:
     return (run.end_time - run.created).total_seconds(), run.end_time.timestamp() - began
 
 
-def _submitted(folder: Path, archive: Path) -> UUID:
-    output = folder / "outputs" / str(time.time_ns())
+def _submitted(place: _Place, archive: Path) -> UUID:
+    output = place.folder / "outputs" / str(time.time_ns())
     command = [*_FACECROP, "submit", str(archive), "--output", str(output), "--json"]
-    command += ["--deployment", _DEPLOYMENT]
+    command += ["--deployment", place.deployment]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"`facecrop submit` failed:\n{done.stdout}{done.stderr}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from infra.servers.prefect import not_started
+from infra.servers.prefect import not_started, prefect_server
 from infra.servers.process import end
 from infra.servers.stack import Stack, prefect_stack
 from storage.output.layout import PARTS
@@ -58,6 +58,25 @@ def production() -> Iterator[tuple[Stack, Path]]:
         os.environ["PREFECT_HOME"] = name
         register()
         yield stack, Path(name)
+
+
+@contextmanager
+def quickstart() -> Iterator[Path]:
+    """Run Prefect as the quickstart does, on SQLite, with its worker; give a folder to work in."""
+    with TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name, prefect_server():
+        worker = subprocess.Popen(
+            [sys.executable, "-P", "-m", "deployments.serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            assert worker.stdout is not None
+            if not worker.stdout.readline():
+                raise RuntimeError("the quickstart's worker did not start")
+            yield Path(name)
+        finally:
+            end(worker)
 
 
 @contextmanager
@@ -152,14 +171,20 @@ def last_part(output: Path) -> float:
 
 
 @contextmanager
-def service(folder: Path) -> Iterator[tuple[int, str]]:
-    """Run the HTTP service, its store in a folder; give its process id and address."""
+def service(folder: Path, deployment: str = "crop-archive/process") -> Iterator[tuple[int, str]]:
+    """Run the HTTP service, its store in a folder; give its process id and address.
+
+    Args:
+        folder: that the store lies in.
+        deployment: that its batches are handed to.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "facecrop", "serve", "--port", "0"],
         env={
             **os.environ,
             "FACECROP_HTTP_STORE": str(folder / "store"),
             "FACECROP_HTTP_RATE": "100000",
+            "FACECROP_HTTP_DEPLOYMENT": deployment,
         },
         stdout=subprocess.PIPE,
     )

@@ -276,6 +276,7 @@ class CropSettings(_Group):
             "output.layout files": self.output.layout == "files",
             "crop.max_faces 0": self.crop.max_faces == 0,
             "detection.pages first": self.detection.pages == "first",
+            "keep.else mark": self.keep.otherwise == "mark",
         }
         for setting, holds in needed.items():
             if self.output.kind == "blurred" and not holds:

@@ -218,6 +218,7 @@ def test_photographs_are_written_down_before_they_are_written(
         ("output", "layout", "parquet", "output.layout files"),
         ("crop", "max_faces", "3", "crop.max_faces 0"),
         ("detection", "pages", "all", "detection.pages first"),
+        ("keep", "else", "drop", "keep.else mark"),
     ],
 )
 def test_what_would_leave_a_face_or_has_no_photographs_is_refused_in_one_line(

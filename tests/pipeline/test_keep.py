@@ -151,14 +151,27 @@ def test_others_have_a_folder_that_is_no_member_s(
     assert not (tmp_path / "out").exists()
 
 
+def told_in_pack(pack: bytes, name: str) -> dict[str, Any]:
+    """What a TAR or a Parquet file says of a crop in it."""
+    if pack.startswith(b"PAR1"):
+        rows = pq.read_table(io.BytesIO(pack)).to_pylist()
+        return next(row for row in rows if row["image"]["path"] == name)
+    with tarfile.open(fileobj=io.BytesIO(pack)) as samples:
+        sidecar = samples.extractfile(name.replace(".jpg", ".json"))
+        assert sidecar is not None
+        told: dict[str, Any] = json.load(sidecar)
+        return told
+
+
+@pytest.mark.parametrize("layout", ["shards", "parquet"])
 @pytest.mark.parametrize("otherwise", ["mark", "drop", "folder"])
 def test_packed_crops_are_sorted_likewise(
-    photos: Path, all_kept: Result, tmp_path: Path, otherwise: str
+    photos: Path, all_kept: Result, tmp_path: Path, otherwise: str, layout: str
 ) -> None:
     keep = {**BLURRED, "else": otherwise}
-    cropped(photos, tmp_path / "out", keep, output={"layout": "shards"})
+    cropped(photos, tmp_path / "out", keep, output={"layout": layout})
     output = Output(str(tmp_path / "out"))
-    tars = result(str(tmp_path / "out")).crops
+    packs = result(str(tmp_path / "out")).crops
     packed = dict(output.crops())
     rows = pq.read_table(tmp_path / "out" / "faces.parquet").to_pylist()
     for face, same in zip(rows, all_kept.faces, strict=True):
@@ -166,15 +179,11 @@ def test_packed_crops_are_sorted_likewise(
             assert (otherwise, face["kept"]) == ("drop", False)
             continue
         assert packed[face["crop"]] == all_kept.crops[same["crop"]]
-        tar, _, name = face["crop"].rpartition("/")
-        with tarfile.open(fileobj=io.BytesIO(tars[tar])) as samples:
-            sidecar = samples.extractfile(name.replace(".jpg", ".json"))
-            assert sidecar is not None
-            about = json.load(sidecar)
-        assert about.get("kept", True) is face["kept"]
-        assert about.get("kept_why", []) == face["kept_why"]
-        assert aside(tar) is (otherwise == "folder" and not face["kept"])
-    assert any(map(aside, tars)) is (otherwise == "folder")
+        pack, _, name = face["crop"].rpartition("/")
+        about = told_in_pack(packs[pack], name)
+        assert (about["kept"], about["kept_why"]) == (face["kept"], face["kept_why"])
+        assert aside(pack) is (otherwise == "folder" and not face["kept"])
+    assert any(map(aside, packs)) is (otherwise == "folder")
     assert output.remove() == []
     assert not (tmp_path / "out").exists()
 
