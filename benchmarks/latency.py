@@ -1,7 +1,8 @@
 """From submitted to completed: small batches on an idle worker, warm (forked runs) or cold.
 
 PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine;
-of the quickstart, one server on SQLite with the worker that it starts, which is warm.
+of the quickstart, one server on SQLite with the worker that it starts, which is warm. Beside them
+Celery on a worker that is warm, with the same functions, a task an image, where it is installed.
 Batches are handed in one after the other, by `facecrop submit` and by `POST upload-zip`. Seconds
 are by the server's clock from the run's creation to its end, and from the prompt to that end.
 `POST add-images?wait` is measured as its client sees it, from the request to the answer with faces.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,19 +24,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Self
 from uuid import UUID
 
 import httpx
 
 from benchmarks.photos import open_photos, pack
+from benchmarks.queues import is_there, running
 from benchmarks.report import Column, Report
+from benchmarks.rounds import timed
 from benchmarks.server import POOL, ended, process_worker, production, quickstart, service, upload
+from benchmarks.small_side import celery_tasks
 from pipeline.cores import cores
 
 _PROCESS, _LOCAL = "crop-archive/process", "crop-archive/local"
-_QUICKSTART = "quickstart"
-_WORKERS = ["warm", "cold", _QUICKSTART]
+_QUICKSTART, _CELERY = "quickstart", "celery"
+_WORKERS = ["warm", "cold", _QUICKSTART, _CELERY]
 _IMAGES = 5  # in a request that waits for its answer
 _WAIT_SECONDS = 60
 _FACECROP = [sys.executable, "-P", "-m", "facecrop"]
@@ -84,7 +90,7 @@ def run(options: argparse.Namespace) -> Report:
     rows: list[Row] = []
     answers: list[Answer] = []
     with open_photos(options.photos) as photos:
-        on_stack = [worker for worker in options.workers if worker != _QUICKSTART]
+        on_stack = [worker for worker in options.workers if worker in ("warm", "cold")]
         if on_stack:
             with production() as (_, folder), service(folder) as (_, url):
                 place = _Place.made(photos, options, folder, url, _PROCESS)
@@ -97,6 +103,8 @@ def run(options: argparse.Namespace) -> Report:
                 place = _Place.made(photos, options, folder, url, _LOCAL)
                 answers.append(_answered(_QUICKSTART, place))
                 rows += _measured(_QUICKSTART, place)
+        if _CELERY in options.workers and is_there(_CELERY):
+            rows += _with_celery(photos, options)
     about = f"{options.batches} batches of each kind, one after the other."
     return Report(about, {"answers": answers, "rows": rows}, {"cores": cores()})
 
@@ -166,6 +174,23 @@ def _measured(worker: str, place: _Place) -> Iterator[Row]:
                 statistics.median(prompt for _, prompt in times),
                 seconds,
             )
+
+
+def _with_celery(photos: Sequence[Path], options: argparse.Namespace) -> Iterator[Row]:
+    """Seconds from handing in the tasks of a folder's photographs to the last one's result."""
+    with running([_CELERY]), TemporaryDirectory() as name:
+        for count in options.counts:
+            folder, output = Path(name) / str(count), Path(name) / f"{count}-crops"
+            folder.mkdir()
+            output.mkdir()
+            for number in range(count):
+                shutil.copy(photos[number % len(photos)], folder / f"{number}.jpg")
+            seconds = [
+                timed(partial(celery_tasks, folder, output))[1].wall
+                for _ in range(options.batches + 1)
+            ][1:]  # one warms up
+            median = statistics.median(seconds)
+            yield Row(_CELERY, "tasks", count, median, _p95(seconds), median, seconds)
 
 
 def _answered(worker: str, place: _Place) -> Answer:

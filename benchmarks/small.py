@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -28,21 +28,18 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from benchmarks.photos import open_photos, pack
+from benchmarks.queues import QUEUES, is_there, running
 from benchmarks.report import Column, Report
 from benchmarks.rounds import Spent, timed, turns
 from benchmarks.small_side import SIDES
-from infra.servers.prefect import free_port, prefect_server
-from infra.servers.process import cpu_seconds, descendants, end
+from infra.servers.prefect import prefect_server
+from infra.servers.process import cpu_seconds, descendants
 from pipeline.cores import cores
 
 _COMMAND, _BARE = "facecrop crop", "bare loop"
 _ON_ZIP = (_COMMAND, "facecrop.crop")
 _DEFAULT = [_COMMAND, "facecrop.crop", _BARE, "autocrop pool", "celery"]
-_NEEDS = {"mtcnn": ("mtcnn", "tensorflow"), "celery": ("celery", "redis"), "rq": ("rq", "redis")}
-_QUEUES = {
-    "celery": ["celery", "-A", "benchmarks.celery_app", "worker", "-c", str(cores())],
-    "rq": ["rq.cli", "worker-pool", "-n", str(cores())],
-}
+_NEEDS = {"mtcnn": ("mtcnn", "tensorflow")}
 _PREFECT = "prefect tasks"
 _WAIT_SECONDS = 1800
 
@@ -180,35 +177,16 @@ def _lay_out(photos: Sequence[Path], count: int, place: Path) -> Path:
 
 
 def _is_there(side: str) -> bool:
-    there = all(find_spec(module) is not None for module in _NEEDS.get(side, ()))
-    return there and (side not in _QUEUES or shutil.which("redis-server") is not None)
+    if side in QUEUES:
+        return is_there(side)
+    return all(find_spec(module) is not None for module in _NEEDS.get(side, ()))
 
 
 @contextmanager
 def _queues(sides: Sequence[str], folder: Path, photos: Sequence[Path]) -> Iterator[dict[str, int]]:
     """Redis and a worker for each queue among the sides: process ids of the workers, warm."""
-    queues = [side for side in sides if side in _QUEUES]
-    workers = {}
-    with ExitStack() as stack:
-        if queues:
-            port = str(free_port())
-            # the first is ours, the second RQ's
-            for variable in ("REDIS_URL", "RQ_REDIS_URL"):
-                os.environ[variable] = f"redis://127.0.0.1:{port}/0"
-            redis = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--save", ""]
-            stack.enter_context(_process(redis))
-        for side in queues:
-            worker = stack.enter_context(_process([sys.executable, "-m", *_QUEUES[side]]))
+    with running([side for side in sides if side in QUEUES]) as workers:
+        for side in workers:
             # each of its processes loads what it needs with its first photo
             _run(side, _lay_out(photos, 4 * cores(), folder / side))
-            workers[side] = worker
         yield workers
-
-
-@contextmanager
-def _process(command: Sequence[str]) -> Iterator[int]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process.pid
-    finally:
-        end(process)
