@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 
-from infra.servers.prefect import free_port
+from infra.servers.ports import free_ports
 from infra.servers.process import end
 from pipeline.cores import cores
 
@@ -36,7 +36,7 @@ def running(queues: Sequence[str]) -> Iterator[dict[str, int]]:
     """
     with ExitStack() as stack:
         if queues:
-            port = str(free_port())
+            port = str(free_ports(1)[0])
             # the first is ours, the second RQ's
             for variable in ("REDIS_URL", "RQ_REDIS_URL"):
                 os.environ[variable] = f"redis://127.0.0.1:{port}/0"

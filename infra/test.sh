@@ -12,7 +12,7 @@ set_up requirements-dev.lock
 fast=(-m "not service and not slow and not browser and not container" --hypothesis-profile fast)
 # A file's tests share what they start. Processes as measured on two cores: service tests wait.
 few=(-n "${FACECROP_TEST_PROCESSES:-3}" --dist loadfile --no-loadscope-reorder)
-many=(-n "${FACECROP_TEST_PROCESSES:-4}" "${few[@]:2}")
+many=(-n "${FACECROP_TEST_PROCESSES:-5}" "${few[@]:2}")
 
 check() {
   .venv/bin/ruff check

@@ -40,13 +40,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what needs a server, and put the files with slow tests first.
 
-    At the end no process is to wait for another's.
+    First of all those whose tests may take longest: at the end no process is to wait for another's.
     """
     for item in items:
         if SERVICES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("service")
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    allowed: dict[Path, float] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            timeout = item.get_closest_marker("timeout")
+            seconds = float(timeout.args[0]) if timeout else 0.0
+            allowed[item.path] = max(allowed.get(item.path, 0.0), seconds)
+    items.sort(key=lambda item: allowed.get(item.path, -1.0), reverse=True)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
 
-from infra.servers.seaweedfs import S3, SeaweedFS, free_ports, seaweedfs
+from infra.servers.ports import free_ports
+from infra.servers.seaweedfs import S3, SeaweedFS, seaweedfs
 from intake.cli.samples import write_sample
 
 __all__ = ["S3", "SeaweedFS", "free_ports", "seaweedfs"]  # and what is defined below

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import certifi
 
+from infra.servers.ports import free_ports
 from infra.servers.process import cpu_seconds, end
 
 _START_SECONDS = 180
@@ -53,7 +53,7 @@ def prefect_server(**settings: str) -> Iterator[Server]:
         RuntimeError: the server does not start; the message has the end of its log.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        port = free_port()
+        (port,) = free_ports(1)
         url = f"http://{_HOST}:{port}/api"
         # Nothing of the caller's own Prefect: neither its server nor its database nor its key.
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -101,13 +101,6 @@ def one_authority(folder: Path) -> Path:
     path = folder / "one-authority.pem"
     path.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
     return path
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -14,10 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from infra.servers.ports import free_ports
 from infra.servers.process import end
 
 _START_SECONDS = 60
-_GRPC = 10_000  # SeaweedFS listens for gRPC this far above each of its ports
 
 
 @dataclass(frozen=True)
@@ -35,27 +33,6 @@ class S3:
     bucket: str
     environment: dict[str, str]
     pid: int = 0
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports on 127.0.0.1 that are free, each together with the one 10,000 above."""
-    found: list[socket.socket] = []
-    port = random.randrange(20_000, 40_000)  # tests run in several processes
-    while len(found) < 2 * count:
-        port += 1
-        pair = [socket.socket(), socket.socket()]
-        try:
-            pair[0].bind(("127.0.0.1", port))
-            pair[1].bind(("127.0.0.1", port + _GRPC))
-        except OSError:
-            for one in pair:
-                one.close()
-        else:
-            found += pair
-    ports = [one.getsockname()[1] for one in found[::2]]
-    for one in found:
-        one.close()
-    return ports
 
 
 @dataclass(frozen=True)

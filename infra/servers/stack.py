@@ -24,8 +24,8 @@ from pathlib import Path
 
 import redis
 
+from infra.servers.ports import free_ports
 from infra.servers.prefect import drain, one_authority
-from infra.servers.seaweedfs import free_ports
 
 _AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
 _START_SECONDS = 120

@@ -7,13 +7,14 @@ import json
 import os
 import secrets
 import shlex
-import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from infra.servers.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 BASES = {
@@ -28,7 +29,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.name = f"facecrop-test-{os.getpid()}"
-        self.port, s3_port = _free_ports(2)
+        self.port, s3_port = free_ports(2)
         self.auth = f"facecrop:{secrets.token_hex(24)}"
         self.images = {"facecrop": self.name, "seaweedfs": f"{self.name}-seaweedfs"}
         engine = _engine_socket()
@@ -185,18 +186,6 @@ def _base(variable: str) -> str | None:
     found = subprocess.run(inspect, capture_output=True, text=True)
     made_here = found.returncode == 0 and not json.loads(found.stdout)
     return BASES[variable] if made_here else None
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now, below those that systems give out themselves."""
-    found: list[int] = []
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                found.append(port)
-        if len(found) == count:
-            return found
-    raise RuntimeError("no free port from 20,000 to 32,767")
 
 
 def assert_bare(container: dict[str, Any]) -> None:
