@@ -16,6 +16,9 @@ _SILENCE = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
 START = timedelta(minutes=10)
 """In which a run that was taken has to start: its container's image may have to be pulled first."""
 
+RESUMES = "facecrop: a crashed batch is resumed"
+"""The name of the automation that does it."""
+
 _ELSEWHERE = {
     "prefect.flow-run.Completed",
     "prefect.flow-run.Failed",
@@ -80,7 +83,7 @@ def crashed_batch(deployments: Iterable[UUID]) -> AutomationCore:
         deployments: those of `crop-archive`. A crashed shard is its batch's to start again.
     """
     return AutomationCore(
-        name="facecrop: a crashed batch is resumed",
+        name=RESUMES,
         description="Schedules a batch again whose process or machine died: it goes on from there.",
         trigger=of_runs(deployments, {"prefect.flow-run.Crashed"}),
         actions=[

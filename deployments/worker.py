@@ -26,7 +26,10 @@ import anyio
 import anyio.abc
 import httpx
 from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterEndTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
     WorkPoolFilter,
@@ -50,11 +53,13 @@ from prefect.workers.process import (
 )
 from pydantic import Field, PrivateAttr
 
-from deployments.automations import START
+from deployments.automations import RESUMES, START
 from deployments.warm.runs import COLD, WarmRuns, warm_runs
 
 _RESCHEDULE_SECONDS = 20  # of a container's grace time, should the server not answer at once
 _UNSTARTED = START + timedelta(minutes=1)  # the automation is first
+_UNRESUMED = timedelta(minutes=1)  # likewise
+_FORGOTTEN = timedelta(hours=1)  # who lets a crashed batch be for so long does not wait for it
 
 
 class FacecropJob(ProcessJobConfiguration):
@@ -123,6 +128,7 @@ class FacecropWorker(ProcessWorker):
         with temporary_settings({PREFECT_WORKER_ENABLE_CANCELLATION: True}):
             await super().sync_with_backend()
         await self._reschedule_unstarted()
+        await self._resume_crashed()
         self._warm_up()
 
     async def run(
@@ -225,6 +231,33 @@ class FacecropWorker(ProcessWorker):
                 after: State[Any] = AwaitingRetry(message="It was taken and never started.")
                 await self.client.set_flow_run_state(run.id, after, force=True)
                 self._logger.warning("%s was taken and never started. It is due again.", run.name)
+
+    async def _resume_crashed(self) -> None:
+        """Schedule batches of this pool again that have crashed, where the automation did not.
+
+        It waits for an event, which is lost where Redis or the services die with it.
+        """
+        if self._work_pool is None:
+            return
+        now = datetime.now(UTC)
+        crashed = await self.client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["crop-archive"])),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._work_pool.name])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
+                end_time=FlowRunFilterEndTime(after_=now - _FORGOTTEN),
+            ),
+        )
+        left = [run for run in crashed if run.state and now - run.state.timestamp > _UNRESUMED]
+        if not left:
+            return
+        automations = await self.client.read_automations_by_name(RESUMES)
+        if not any(automation.enabled for automation in automations):
+            return  # an operator wants them to stay
+        for run in left:
+            after: State[Any] = AwaitingRetry(message="It crashed, and nothing resumed it.")
+            await self.client.set_flow_run_state(run.id, after, force=True)
+            self._logger.warning("%s crashed, and nothing resumed it. It is due again.", run.name)
 
     async def _reschedule(self, flow_run: FlowRun) -> None:
         logger = self.get_flow_run_logger(flow_run)

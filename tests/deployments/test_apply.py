@@ -16,7 +16,6 @@ from prefect.client.schemas.actions import (
 
 from deployments.apply import main as apply_deployments
 from tasks.lifecycle.concurrency import SHARDS, STORE
-from tests.deployed import deploy
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -33,11 +32,16 @@ _CHANGING = {
 }
 
 
-@pytest.fixture
-def client(prefect: dict[str, str]) -> Any:
-    """Of a server on which everything has been applied."""
+@pytest.fixture(scope="module")
+def applied(prefect: dict[str, str]) -> None:
+    """Everything is there, as this process's environment has it: it names the store of others."""
     os.environ["PREFECT_API_URL"] = prefect["PREFECT_API_URL"]
-    deploy()
+    assert apply_deployments() == 0
+
+
+@pytest.fixture
+def client(applied: None) -> Any:
+    """Of a server on which everything has been applied."""
     with get_client(sync_client=True) as client:
         yield client
 

@@ -1,13 +1,16 @@
-"""How a worker asks for work."""
+"""How a worker asks for work, and what it sets right that nobody else has."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from prefect.states import Crashed
 
+from deployments.automations import RESUMES
 from deployments.worker import FacecropWorker
-from tests.workers import submit
+from tests.workers import state, submit, this_client
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -45,3 +48,36 @@ def test_a_worker_without_a_limit_reads_all(queued: int) -> None:
 
 def test_a_pool_that_is_not_there_yet_has_no_runs(deployed: dict[str, str]) -> None:
     assert poll(1, pool="nowhere") == 0
+
+
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_a_crashed_batch_that_nothing_resumed_is_due_again(
+    deployed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, switched_on: bool
+) -> None:
+    client = this_client()
+    run = submit(str(tmp_path / "photos.zip"), str(tmp_path / "out"), {})
+    [automation] = client.read_automations_by_name(RESUMES)
+    # the automation is not to be first: without an event it knows of nothing
+    client.pause_automation(automation.id)
+    try:
+        client.set_flow_run_state(run.id, Crashed(), force=True)
+        looked_after()
+        assert state(run.id).is_crashed()  # somebody may be about to resume it
+        if switched_on:
+            client.resume_automation(automation.id)
+        monkeypatch.setattr("deployments.worker._UNRESUMED", timedelta(0))
+        looked_after()
+        assert (state(run.id).name == "AwaitingRetry") is switched_on
+    finally:
+        client.resume_automation(automation.id)
+        client.delete_flow_run(run.id)
+
+
+def looked_after() -> None:
+    """Have a worker look after the runs of its pool, as it does each half minute."""
+
+    async def look() -> None:
+        async with FacecropWorker("facecrop-process") as worker:
+            await worker.sync_with_backend()
+
+    asyncio.run(look())
