@@ -1,8 +1,9 @@
 """From submitted to completed: small batches on an idle worker, warm (forked runs) or cold.
 
 PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine;
-of the quickstart, one server on SQLite with the worker that it starts, which is warm. Beside them
-Celery on a worker that is warm, with the same functions, a task an image, where it is installed.
+with `--workers quickstart`, in a command of its own, one server on SQLite with the worker that it
+starts, which is warm. `--workers celery`: Celery on a worker that is warm, with the same functions, a
+task an image.
 Batches are handed in one after the other, by `facecrop submit` and by `POST upload-zip`. Seconds
 are by the server's clock from the run's creation to its end, and from the prompt to that end.
 `POST add-images?wait` is measured as its client sees it, from the request to the answer with faces.
@@ -40,7 +41,8 @@ from pipeline.cores import cores
 
 _PROCESS, _LOCAL = "crop-archive/process", "crop-archive/local"
 _QUICKSTART, _CELERY = "quickstart", "celery"
-_WORKERS = ["warm", "cold", _QUICKSTART, _CELERY]
+_ON_STACK = ["warm", "cold"]
+_WORKERS = [*_ON_STACK, _QUICKSTART, _CELERY]
 _IMAGES = 5  # in a request that waits for its answer
 _WAIT_SECONDS = 60
 _FACECROP = [sys.executable, "-P", "-m", "facecrop"]
@@ -83,14 +85,18 @@ class Answer:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--counts", type=int, nargs="+", default=[1, 5, 20, 200])
     parser.add_argument("--batches", type=int, default=20, help="of each kind (default 20)")
-    parser.add_argument("--workers", nargs="+", default=_WORKERS, choices=_WORKERS)
+    parser.add_argument("--workers", nargs="+", default=_ON_STACK, choices=_WORKERS)
 
 
 def run(options: argparse.Namespace) -> Report:
     rows: list[Row] = []
     answers: list[Answer] = []
     with open_photos(options.photos) as photos:
-        on_stack = [worker for worker in options.workers if worker in ("warm", "cold")]
+        on_stack = [worker for worker in options.workers if worker in _ON_STACK]
+        if on_stack and _QUICKSTART in options.workers:
+            raise SystemExit(
+                "The quickstart is another server: measure it in a command of its own."
+            )
         if on_stack:
             with production() as (_, folder), service(folder) as (_, url):
                 place = _Place.made(photos, options, folder, url, _PROCESS)
