@@ -2,8 +2,8 @@
 
 PostgreSQL, Redis, Prefect's server and services, the HTTP service and a worker run on this machine;
 with `--workers quickstart`, in a command of its own, one server on SQLite with the worker that it
-starts, which is warm. `--workers celery`: Celery on a worker that is warm, with the same functions, a
-task an image.
+starts, which is warm. `--workers celery`: Celery on a worker that is warm, with the same functions,
+a task an image.
 Batches are handed in one after the other, by `facecrop submit` and by `POST upload-zip`. Seconds
 are by the server's clock from the run's creation to its end, and from the prompt to that end.
 `POST add-images?wait` is measured as its client sees it, from the request to the answer with faces.
