@@ -27,7 +27,7 @@ _MEANINGS = {
     "width": "of the upright photograph, in pixels",
     "height": "of the upright photograph, in pixels",
     "sha256": "of the photograph's file",
-    "rank": "0 for the largest face of its photograph",
+    "rank": "0 for the face of its photograph that comes first, by `crop.pick`",
     "page": "of the photograph's file, from 0",
     "x": "of the face's box, in pixels of the upright photograph",
     "y": "likewise",
@@ -41,8 +41,23 @@ _MEANINGS = {
     "outside": "share of the crop that lies past the photograph",
     "turn": "degrees clockwise that the crop was turned by",
     "roll": "degrees clockwise of the line of the eyes in the photograph",
-    "sharpness": "variance of the crop's Laplacian",
+    "sharpness": "of the face's box, 0 to 1 (Crete et al., 2007)",
     "crop": "path below this folder",
+    "pick_score": "what the face was ranked by, 0 to 1",
+    "sharpness_scale": "size of the pixels that the sharpness is of, over the full size",
+    "yaw": "degrees, to the right of the upright picture, estimated",
+    "pitch": "degrees, up, estimated",
+    "brightness": "mean of the luma of the face's box, 0 to 255",
+    "contrast": "its standard deviation",
+    "kept": "whether the face met the thresholds of the settings",
+    "kept_why": "codes: why it did not",
+    "crop_w": "of the crop, in pixels",
+    "crop_h": "likewise",
+    "crop_scale": "pixels of the crop a pixel of the photograph",
+    "eye_distance": "in pixels of the photograph",
+    "matrix": "2 x 3, by rows: from pixels of the upright photograph to those of the crop",
+    "head_height": "chin to crown, over the crop's height, estimated",
+    "eye_line": "of the eyes, from the crop's top, over its height",
 }
 
 
@@ -66,7 +81,7 @@ def card(record: Mapping[str, Any], totals: Counts, data_files: str, columns: pa
     }
     counts = "\n".join(f"| {name} | {number:,} |" for name, number in rows.items())
     table = "\n".join(
-        f"| `{field.name}` | {_type(field.type)} | {_MEANINGS.get(field.name, '')} |"
+        f"| `{field.name}` | {_type(field.type)} | {_MEANINGS[field.name]} |"
         for field in columns
     )
     settings = json.dumps(record["settings"], indent=2)
