@@ -228,9 +228,7 @@ class FacecropWorker(ProcessWorker):
         for run in taken:
             state = run.state
             if state is not None and datetime.now(UTC) - state.timestamp > _UNSTARTED:
-                after: State[Any] = AwaitingRetry(message="It was taken and never started.")
-                await self.client.set_flow_run_state(run.id, after, force=True)
-                self._logger.warning("%s was taken and never started. It is due again.", run.name)
+                await self._schedule_again(run, "It was taken and never started.")
 
     async def _resume_crashed(self) -> None:
         """Schedule batches of this pool again that have crashed, where the automation did not.
@@ -255,9 +253,12 @@ class FacecropWorker(ProcessWorker):
         if not any(automation.enabled for automation in automations):
             return  # an operator wants them to stay
         for run in left:
-            after: State[Any] = AwaitingRetry(message="It crashed, and nothing resumed it.")
-            await self.client.set_flow_run_state(run.id, after, force=True)
-            self._logger.warning("%s crashed, and nothing resumed it. It is due again.", run.name)
+            await self._schedule_again(run, "It crashed, and nothing resumed it.")
+
+    async def _schedule_again(self, run: FlowRun, why: str) -> None:
+        after: State[Any] = AwaitingRetry(message=why)
+        await self.client.set_flow_run_state(run.id, after, force=True)
+        self._logger.warning("%s is due again: %s", run.name, why)
 
     async def _reschedule(self, flow_run: FlowRun) -> None:
         logger = self.get_flow_run_logger(flow_run)

@@ -110,13 +110,13 @@ def _of_page(
     found = find_faces(image, detector, detection)
     if found.may_miss:
         source.warnings.add(ImageWarning.SMALL_FACES)
-    faces, picked = _select(image, found.faces, detection, crop)
+    faces = _select(image, found.faces, detection, crop)
     detected = perf_counter()
-    needed = cover is not None or len(faces.boxes)
-    carried = Carried(data, crop.metadata if needed else "none", source.warnings)
+    level = crop.metadata if faces or cover else "none"
+    carried = Carried(data, level, source.warnings)
     photo: Photo | None = None
     if cover is None:
-        crops = _cut_all(image, page, faces, picked, found.quarters, crop, carried)
+        crops = _cut_all(image, page, faces, found.quarters, crop, carried)
     else:
         boxes = found.faces.boxes
         boxes = boxes[np.minimum(boxes[:, 2], boxes[:, 3]) >= detection.min_face]
@@ -124,7 +124,7 @@ def _of_page(
             image.at(1)
         writer = PhotoWriter(data, image, crop.quality, carried)
         # what is measured of faces is as it is of crops, from pixels that are not covered yet
-        crops = _cut_all(image, page, faces, picked, found.quarters, crop, carried)
+        crops = _cut_all(image, page, faces, found.quarters, crop, carried)
         crops = [replace(one, data=b"") for one in crops]
         photo = writer.photo(boxes, cover, memory_mib)
     if crops and found.quarters:
@@ -144,10 +144,17 @@ def _of_page(
     )
 
 
-def _select(
-    image: Decoded, faces: Faces, detection: Detection, crop: Cut
-) -> tuple[Faces, list[float]]:
-    """The faces that are wanted, in the order of `crop.pick`, and what they were ranked by.
+class _Face(NamedTuple):
+    """A face that is wanted, in Python's numbers; None for what its detector does not give."""
+
+    box: Box
+    score: float | None
+    landmarks: Points | None
+    pick_score: float
+
+
+def _select(image: Decoded, faces: Faces, detection: Detection, crop: Cut) -> list[_Face]:
+    """The faces that are wanted, in the order of `crop.pick`.
 
     Of equals the larger come first, then those from the top, then from the left.
     """
@@ -155,39 +162,41 @@ def _select(
     x, y, w, h = faces.boxes.T
     inside = (x + w / 2 >= 0) & (x + w / 2 < width) & (y + h / 2 >= 0) & (y + h / 2 < height)
     faces = faces.take(np.flatnonzero(inside & (np.minimum(w, h) >= detection.min_face)))
-    picked = _pick_scores(image, faces, crop)
+    found = _listed(image, faces, crop)
     x, y, w, h = faces.boxes.T
     keys = [x, y, -(w * h)]
     if crop.pick != "largest":
-        keys.append(-np.array(picked))
-    ranked = np.lexsort(keys)[: crop.max_faces or MOST_FACES]
-    return faces.take(ranked), [picked[place] for place in ranked]
+        keys.append(-np.array([face.pick_score for face in found]))
+    return [found[place] for place in np.lexsort(keys)[: crop.max_faces or MOST_FACES]]
 
 
-def _pick_scores(image: Decoded, faces: Faces, crop: Cut) -> list[float]:
+def _listed(image: Decoded, faces: Faces, crop: Cut) -> list[_Face]:
     pixels = image.at(0)  # those that there are
     size = image.source.width, image.source.height
     scale = pixels.shape[1] / size[0]
-    scores = []
-    for face in _listed(faces):
-        sharpness = measure(pixels, face.box, scale).sharpness if crop.pick == "best" else 0.0
-        scores.append(pick_score(crop.pick, face.box, size, face.score, face.landmarks, sharpness))
-    return scores
+    listed = []
+    rows = zip(faces.boxes.tolist(), faces.scores, faces.landmarks, strict=True)
+    for sides, sure, places in rows:
+        box: Box = tuple(sides)
+        score = None if np.isnan(sure) else float(sure)
+        points = None if np.isnan(places).any() else tuple(map(tuple, places.tolist()))
+        sharpness = measure(pixels, box, scale).sharpness if crop.pick == "best" else 0.0
+        picked = pick_score(crop.pick, box, size, score, points, sharpness)
+        listed.append(_Face(box, score, points, picked))
+    return listed
 
 
 def _cut_all(
     image: Decoded,
     page: int,
-    faces: Faces,
-    picked: list[float],
+    faces: list[_Face],
     quarters: int,
     settings: Cut,
     carried: Carried,
 ) -> list[Crop]:
     source = image.source
     size = source.width, source.height
-    found = _listed(faces)
-    placed = [place(face.box, face.landmarks, size, quarters, settings) for face in found]
+    placed = [place(face.box, face.landmarks, size, quarters, settings) for face in faces]
     if not placed:
         return []
     if not all(one.as_asked for one in placed):
@@ -196,14 +205,14 @@ def _cut_all(
     pixels, origin, reduction = image.at(0), (0, 0), image.reduction
     finest = source.reduction_for(max(frame.scale for frame in frames))
     if finest < reduction:
-        regions = [_needed(*one, source, settings) for one in zip(found, frames, strict=True)]
+        regions = [_needed(*one, source, settings) for one in zip(faces, frames, strict=True)]
         pixels, origin = source.decode_around(around(regions), finest)
         reduction = finest
     scale = -(-source.width // reduction) / source.width
     from_image = source.to_reduced(reduction, origin)
     colours = CropColours(source, keep=settings.color == "keep")
     crops = []
-    for rank, (face, frame) in enumerate(zip(found, frames, strict=True)):
+    for rank, (face, frame) in enumerate(zip(faces, frames, strict=True)):
         if frame.exact:
             crop = turned(cut(pixels, frame.square, scale, frame.width, origin), quarters)
         else:
@@ -225,34 +234,13 @@ def _cut_all(
                 -90 * quarters % 360,
                 sharpness,
                 encode(crop, settings.format, settings.quality, colours.embedded, along),
-                picked[rank],
+                face.pick_score,
                 1 / reduction,
                 brightness,
                 contrast,
             )
         )
     return crops
-
-
-class _Face(NamedTuple):
-    """One of some faces, in Python's numbers; None for what its detector does not give."""
-
-    box: Box
-    score: float | None
-    landmarks: Points | None
-
-
-def _listed(faces: Faces) -> list[_Face]:
-    return [
-        _Face(
-            tuple(box),
-            None if np.isnan(score) else float(score),
-            None if np.isnan(points).any() else tuple(map(tuple, points.tolist())),
-        )
-        for box, score, points in zip(
-            faces.boxes.tolist(), faces.scores, faces.landmarks, strict=True
-        )
-    ]
 
 
 def _needed(face: _Face, frame: Frame, source: Source, settings: Cut) -> Region:

@@ -81,15 +81,7 @@ def _crop(
         )
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
-    summary = Summary.of(
-        batch.archive.uri,
-        batch.output.uri,
-        totals,
-        batch.progress.resumed,
-        seconds,
-        batch.archive.notes,
-        blurred=batch.settings.covers is not None,
-    )
+    summary = batch.summary(totals, batch.progress.resumed, seconds)
     write_report(batch, summary)
     reporter.finish()
     dashboard.end(summary)

@@ -59,16 +59,7 @@ def retry_failed(
     crop_chunks(batch, with_failures(), reporter.tick, task_runs(batch, retry_failed_members))
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
-    notes = batch.archive.notes
-    summary = Summary.of(
-        batch.archive.uri,
-        batch.output.uri,
-        totals,
-        None,
-        seconds,
-        notes,
-        blurred=batch.settings.covers is not None,
-    )
+    summary = batch.summary(totals, None, seconds)
     write_report(batch, summary)
     reporter.finish()
     if summary.failed:

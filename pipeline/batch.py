@@ -13,6 +13,7 @@ from uuid import uuid4
 from pipeline.member import CroppedMember
 from pipeline.progress import Progress
 from pipeline.settings import MIB, ChunkSettings, CropSettings, LimitSettings, RunSettings
+from pipeline.summary import Summary
 from storage.archives.listing import UriList
 from storage.archives.members import Archive, Chunk, ChunkSize, Limits
 from storage.archives.nested import NestedArchive
@@ -21,6 +22,7 @@ from storage.archives.plan import decode_chunks
 from storage.errors import OutputError
 from storage.fs.fingerprint import Fingerprint, changed
 from storage.fs.redact import hides, shown
+from storage.output.counts import Counts
 from storage.output.output import Output
 
 CROPS_SHOWN = 40
@@ -72,6 +74,18 @@ class Batch:
 
             small = thumbnail(member.photo, _THUMBNAIL, PHOTO_PIXELS)
             self.first_crops.extend([] if small is None else [small])
+
+    def summary(self, totals: Counts, resumed: int | None, seconds: float) -> Summary:
+        """What has come of it; the arguments are those of `Summary.of`."""
+        return Summary.of(
+            self.archive.uri,
+            self.output.uri,
+            totals,
+            resumed,
+            seconds,
+            self.archive.notes,
+            blurred=self.settings.covers is not None,
+        )
 
     @property
     def chunk_size(self) -> ChunkSize:

@@ -63,16 +63,7 @@ def crop(
         _log.warning("%s: %s", batch.archive.uri, line)
     totals = retried(lambda _: batch.output.finish(members, count, notes))
     seconds = time.monotonic() - started
-    resumed = batch.progress.resumed
-    summary = Summary.of(
-        batch.archive.uri,
-        batch.output.uri,
-        totals,
-        resumed,
-        seconds,
-        notes,
-        blurred=batch.settings.covers is not None,
-    )
+    summary = batch.summary(totals, batch.progress.resumed, seconds)
     retried(lambda _: write_report(batch.output, summary))
     tick()
     return summary

@@ -86,12 +86,12 @@ class Frame(NamedTuple):
 
     def region(self, margin: float) -> Region:
         """The upright rectangle that holds it and so many pixels of the photograph around it."""
-        xs, ys = zip(*((corner.real, corner.imag) for corner in self.corners), strict=True)
+        (left, right), (top, bottom) = _extents(self)
         return Region(
-            math.floor(min(xs) - margin),
-            math.floor(min(ys) - margin),
-            math.ceil(max(xs) + margin),
-            math.ceil(max(ys) + margin),
+            math.floor(left - margin),
+            math.floor(top - margin),
+            math.ceil(right + margin),
+            math.ceil(bottom + margin),
         )
 
     def is_close(self, other: Frame) -> bool:
@@ -110,7 +110,13 @@ def frame_of(to_crop: Similarity, width: int, height: int, square: Square | None
 
 
 def _square_holding(frame: Frame) -> Square:
-    xs, ys = zip(*((corner.real, corner.imag) for corner in frame.corners), strict=True)
-    side = max(1, round(max(max(xs) - min(xs), max(ys) - min(ys))))
-    x, y = (round((max(some) + min(some)) / 2 - side / 2) for some in (xs, ys))
+    extents = _extents(frame)
+    side = max(1, round(max(last - first for first, last in extents)))
+    x, y = (round((last + first) / 2 - side / 2) for first, last in extents)
     return Square(x, y, side)
+
+
+def _extents(frame: Frame) -> list[tuple[float, float]]:
+    """From where to where its corners lie, across and down, in pixels of the photograph."""
+    axes = zip(*((corner.real, corner.imag) for corner in frame.corners), strict=True)
+    return [(min(axis), max(axis)) for axis in axes]

@@ -24,7 +24,6 @@ from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
 from storage.output.summary import decode_notes, decode_summary
 
 _PIECE = 1 << 20  # bytes
-_TARS_OF_A_CHUNK = 2  # of the faces that are kept, and of others: they take turns
 
 
 class OutputReader:

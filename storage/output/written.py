@@ -108,7 +108,7 @@ def _crops_in_faces(folder: Folder) -> Iterator[str]:
     if folder.exists(FACES) and _is_table(folder, FACES, FACES_SCHEMA):
         with folder.fs.open(folder.path(FACES), "rb") as file:
             for rows in pq.ParquetFile(file).iter_batches(columns=["crop"]):
-                yield from _files_of(rows["crop"].drop_null().to_pylist())
+                yield from _files_of(rows["crop"].to_pylist())
 
 
 def _photos_in_manifest(folder: Folder) -> Iterator[str]:

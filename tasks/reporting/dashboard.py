@@ -67,10 +67,10 @@ class Dashboard:
 
     def _end(self, summary: Summary) -> None:
         output = self._batch.output
-        sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0)
-        lines = heads(self._batch.settings.identity(), sample)
+        sample = output.sample(CROPS_SHOWN, CROPS_SHOWN, 0) if summary.faces else None
+        lines = heads(self._batch.settings.identity(), sample) if sample else ()
         self._summary.show(page.ended(summary, self._workers(), self._address, lines))
-        if summary.faces and (pictures := sheet(output, sample)):
+        if sample and (pictures := sheet(output, sample)):
             self._show(pictures)
         if summary.failed:
             show_failures(summary, output)

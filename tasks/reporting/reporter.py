@@ -71,9 +71,7 @@ class Reporter:
         """Report the end, except to those that get the summary."""
         snapshot = self._tell()
         with suppress(httpx.HTTPError):
-            if self._shown:  # of a batch that was over before, its end says all
-                self._show_bar(snapshot)
-            self._show_table(snapshot)
+            self._show(snapshot)
 
     def _tell(self) -> Snapshot:
         snapshot = self._progress.snapshot()
@@ -82,15 +80,13 @@ class Reporter:
             listener(snapshot)
         return snapshot
 
-    def _show_bar(self, snapshot: Snapshot) -> None:
-        self._bar.show(100 * snapshot.share)
-
-    def _show_table(self, snapshot: Snapshot) -> None:
+    def _show(self, snapshot: Snapshot) -> None:
+        if self._shown:  # of a batch that is over before, its end says all
+            self._bar.show(100 * snapshot.share)
         self._table.show(json.dumps(to_rows(snapshot)))
 
     def _update(self, snapshot: Snapshot) -> None:
         self._shown = True
-        self._show_bar(snapshot)
-        self._show_table(snapshot)
+        self._show(snapshot)
         for update in self._also:
             update(snapshot)
