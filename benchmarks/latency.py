@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from uuid import UUID
 
 import httpx
 
-from benchmarks.photos import open_photos, pack
+from benchmarks.photos import open_photos, pack, repeat
 from benchmarks.queues import is_there, running
 from benchmarks.report import Column, Report
 from benchmarks.rounds import timed
@@ -187,10 +186,8 @@ def _with_celery(photos: Sequence[Path], options: argparse.Namespace) -> Iterato
     with running([_CELERY]), TemporaryDirectory() as name:
         for count in options.counts:
             folder, output = Path(name) / str(count), Path(name) / f"{count}-crops"
-            folder.mkdir()
+            repeat(photos, folder, count)
             output.mkdir()
-            for number in range(count):
-                shutil.copy(photos[number % len(photos)], folder / f"{number}.jpg")
             seconds = [
                 timed(partial(celery_tasks, folder, output))[1].wall
                 for _ in range(options.batches + 1)

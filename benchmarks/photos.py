@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import zipfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -73,6 +74,14 @@ def pack(photos: Sequence[Path], archive: Path, members: int) -> None:
         for member in range(members):
             repeat, which = divmod(member, len(photos))
             file.write(photos[which], f"{repeat:04d}/{photos[which].name}")
+
+
+def repeat(photos: Sequence[Path], folder: Path, count: int) -> None:
+    """Copy `count` photos into a new folder; as `pack` does, but that they all lie in one."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        photo = photos[number % len(photos)]
+        shutil.copy(photo, folder / f"{number:06d}-{photo.name}")
 
 
 def read_photos(folder: Path | None) -> tuple[list[bytes], list[Boxes] | None]:

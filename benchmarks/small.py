@@ -27,7 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from benchmarks.photos import open_photos, pack
+from benchmarks.photos import open_photos, pack, repeat
 from benchmarks.queues import QUEUES, is_there, running
 from benchmarks.report import Column, Report
 from benchmarks.rounds import Spent, timed, turns
@@ -168,10 +168,7 @@ def _cpu_of(server: int | None) -> float:
 
 def _lay_out(photos: Sequence[Path], count: int, place: Path) -> Path:
     """So many photos, repeated under other names where they run out, as a folder and as a ZIP."""
-    (place / "photos").mkdir(parents=True)
-    for number in range(count):
-        photo = photos[number % len(photos)]
-        shutil.copy(photo, place / "photos" / f"{number:06d}-{photo.name}")
+    repeat(photos, place / "photos", count)
     pack(photos, place / "photos.zip", count)
     return place
 

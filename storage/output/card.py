@@ -81,8 +81,7 @@ def card(record: Mapping[str, Any], totals: Counts, data_files: str, columns: pa
     }
     counts = "\n".join(f"| {name} | {number:,} |" for name, number in rows.items())
     table = "\n".join(
-        f"| `{field.name}` | {_type(field.type)} | {_MEANINGS[field.name]} |"
-        for field in columns
+        f"| `{field.name}` | {_type(field.type)} | {_MEANINGS[field.name]} |" for field in columns
     )
     settings = json.dumps(record["settings"], indent=2)
     text = f"""configs:
