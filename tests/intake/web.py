@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,9 @@ class Web:
         """Paths of what lies among its uploads, below the store; of a local one folders as well."""
         place = resolve(self.store)
         if place.is_local:
-            paths = Path(place.path, "uploads").rglob("*")
+            # `rglob` would fail on a folder that the service removes meanwhile.
+            walked = os.walk(Path(place.path, "uploads"))
+            paths = (Path(at, name) for at, *names in walked for name in chain(*names))
             return sorted(str(path.relative_to(place.path)) for path in paths)
         found = place.fs.find(f"{place.path}/uploads", detail=True)
         files = [name for name, info in found.items() if info["type"] == "file"]
