@@ -14,7 +14,8 @@ from typing import Any
 from detection.sandbox.safepath import safe_path
 from intake.cli.console import FAILED, INTERRUPTED, WRONG_USE, complain
 from intake.cli.options import OptionError, read_options
-from intake.cli.parser import CROP, parse
+from intake.cli.parsers.cropping import CROP
+from intake.cli.parsers.parse import parse
 from tasks.environment import set_environment
 
 

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from intake.cli.options import OptionError, add_options, read_options
-from intake.cli.parser import parse
+from intake.cli.parsers.parse import parse
 from pipeline.settings import COMMON, CropSettings
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from intake.cli.parser import parse
+from intake.cli.parsers.parse import parse
 
 pytestmark = pytest.mark.slow  # it imports Prefect
 

@@ -1,0 +1,1 @@
+"""The command line's grammar: every command, argument and flag of `facecrop`."""
