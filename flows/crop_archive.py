@@ -72,13 +72,11 @@ def _crop(
     reporter = Reporter(batch.progress, code(batch.archive.uri), dashboard.update, outlives)
     # A compressed TAR can only be read in order, so there is nothing to hand out; nor is there in a
     # batch of one shard, which this run crops itself.
-    held = batch.archive.members
+    held = None if batch.idle else batch.archive.members
     if work_pool and held is not None and held > settings.run.shard_members:
         members, chunks = _crop_on(work_pool, priority, batch, reporter)
     else:
-        members, chunks = crop_chunks(
-            batch, batch.archive.chunks(batch.chunk_size), reporter.tick, task_runs(batch)
-        )
+        members, chunks = crop_chunks(batch, batch.chunks(), reporter.tick, task_runs(batch))
     totals = finish(batch, members, chunks)
     seconds = time.monotonic() - started
     summary = batch.summary(totals, batch.progress.resumed, seconds)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
+from pipeline.extend import NOTHING, Settled, Work, take_in, without
 from pipeline.member import CroppedMember
 from pipeline.progress import Progress
 from pipeline.settings import MIB, ChunkSettings, CropSettings, LimitSettings, RunSettings
@@ -22,11 +23,13 @@ from storage.archives.plan import decode_chunks
 from storage.errors import OutputError
 from storage.fs.fingerprint import Fingerprint, changed
 from storage.fs.redact import hides, shown
+from storage.output.claim import GROWING
 from storage.output.counts import Counts
 from storage.output.output import Output
 
 CROPS_SHOWN = 40
 _THUMBNAIL = 240  # pixels: twice what a contact sheet shows
+_IDLE = "nothing new: the batch has all that is there"
 _FORMAT = 3  # of the output folder; raised when an older Facecrop cannot go on with a batch
 _VERSIONS = ("facecrop", "onnxruntime", "opencv-python-headless", "pillow", "simplejpeg")
 
@@ -41,6 +44,9 @@ class Batch:
         archive, output, settings: of the batch.
         progress: what its tasks have counted.
         done: numbers of the chunks that earlier runs completed.
+        settled: what precedes the archive's members and is done, where it was extended.
+        lots: how often it was extended, and 1; 0 where its archive does not grow.
+        idle: it is finished, and nothing has come to it.
         first_crops: some of the first crops that this run made, encoded, to be shown; of blurred
             photographs, small ones.
         stop: set when the run is ending early; chunks in flight are then given up.
@@ -54,9 +60,16 @@ class Batch:
         settings: CropSettings,
         done: set[int],
         members: int | None,
+        settled: Settled = NOTHING,
+        lots: int = 0,
+        *,
+        idle: bool = False,
     ) -> None:
         self.id = number
         self.archive = archive
+        self.settled = settled
+        self.lots = lots
+        self.idle = idle
         self.output = output
         self.settings = settings
         self.progress = Progress(members, archive)
@@ -75,6 +88,24 @@ class Batch:
             small = thumbnail(member.photo, _THUMBNAIL, PHOTO_PIXELS)
             self.first_crops.extend([] if small is None else [small])
 
+    def chunks(self) -> Iterator[Chunk]:
+        """What is to be gone through: the archive's chunks, or nothing where nothing is to do."""
+        return iter(()) if self.idle else self.archive.chunks(self.chunk_size)
+
+    def finish(self, members: int, chunks: int) -> Counts:
+        """Write the tables.
+
+        Args:
+            members: how many have been gone through, in how many `chunks`.
+
+        Raises:
+            AccountingError: not every member is there exactly once.
+        """
+        if self.idle:
+            return self.output.totals()
+        every = self.settled.members + members, self.settled.chunks + chunks
+        return self.output.finish(*every, self.archive.notes)
+
     def summary(self, totals: Counts, resumed: int | None, seconds: float) -> Summary:
         """What has come of it; the arguments are those of `Summary.of`."""
         return Summary.of(
@@ -83,7 +114,7 @@ class Batch:
             totals,
             resumed,
             seconds,
-            self.archive.notes,
+            [*self.output.notes(), _IDLE] if self.idle else self.archive.notes,
             blurred=self.settings.covers is not None,
         )
 
@@ -122,15 +153,35 @@ def plan(
     )
     begun = settings.model_copy(update={"chunk": cut})
     defaults = CropSettings().identity()
-    record = _record(opened, begun, run, asked or datetime.now(UTC))
-    claim = place.claim(record, settings.run.existing, defaults, lambda: _sources(opened))
-    _refuse_other_members(place, claim.record, opened)
+    existing = settings.run.existing
+    # of a batch that goes on with more lots, nothing is opened that it has done
+    counted = opened.kind not in GROWING or existing == "overwrite" or not place.is_begun()
+    record = _record(opened, begun, run, asked or datetime.now(UTC), counted=counted)
+    claim = place.claim(record, existing, defaults, lambda: _sources(opened))
     kept = ChunkSettings.model_validate(claim.record["settings"]["chunk"])
     settings = settings.model_copy(update={"chunk": kept})
     if (names := claim.record.get("names", opened.names)) != opened.names:
         # it was begun with another guess, perhaps by another version of what guesses
         opened = open_archive(archive, _limits(settings), names=names)
-    return Batch(claim.record["id"], opened, place, settings, claim.done, opened.members)
+    size = ChunkSize(kept.members, kept.mib * MIB)
+    work = take_in(place, opened, claim, existing, size)
+    if work.lots <= 1 and not work.idle:
+        _refuse_other_members(place, claim.record, opened)
+    before = _counts(place, work)
+    members = work.archive.members if not work.idle else 0
+    batch = Batch(
+        claim.record["id"],
+        work.archive,
+        place,
+        settings,
+        claim.done,
+        None if members is None else before.members + members,
+        work.settled,
+        work.lots,
+        idle=work.idle,
+    )
+    batch.progress.resume(before)
+    return batch
 
 
 def open_shard(
@@ -153,7 +204,10 @@ def open_shard(
         raise OutputError(f"{place.uri} has become another batch's since this shard was planned.")
     chunks = decode_chunks(place.plan(shard))
     members = sum(chunk.count for chunk in chunks)
-    opened = open_archive(archive, _limits(settings), _recorded(record))
+    then = _recorded(record)
+    if record["archive"].get("kind") == "list" and (lots := place.lots()):
+        then = lots[-1].files.fingerprint
+    opened = open_archive(archive, _limits(settings), then)
     return Batch(record["id"], opened, place, settings, place.parts(), members), chunks
 
 
@@ -188,12 +242,27 @@ def reopen(
         made_with = made_with.model_copy(update={"limits": made_with.limits.raised(limits)})
     names = record.get("names", made_with.input.name_encoding)
     opened = open_archive(uri, _limits(made_with), names=names)
-    if opened.fingerprint != _recorded(record):
+    lots = place.lots() if record["archive"].get("kind") in GROWING else []
+    if opened.fingerprint != (lots[-1].files.fingerprint if lots else _recorded(record)):
         raise changed(opened.uri)
-    _refuse_other_members(place, record, opened)
     failed = place.failed_chunks()
+    work = without(opened, lots, failed)
+    if work.lots <= 1:
+        _refuse_other_members(place, record, opened)
     members = sum(failed.values())
-    return Batch(record["id"], opened, place, made_with, set(), members), set(failed)
+    about = work.settled, work.lots
+    batch = Batch(record["id"], work.archive, place, made_with, set(), members, *about)
+    return batch, set(failed)
+
+
+def _counts(place: Output, work: Work) -> Counts:
+    """Counts of what is not gone through again."""
+    if not work.idle and not work.settled.members:
+        return Counts()
+    finished = place.finished()
+    if finished is not None and (work.idle or finished.members == work.settled.members):
+        return finished
+    return place.counts(range(work.settled.chunks))
 
 
 def _refuse_other_members(place: Output, record: dict[str, Any], archive: Archive) -> None:
@@ -236,7 +305,9 @@ def _sources(archive: Archive) -> Iterator[str]:
         yield from outer.places()
 
 
-def _record(archive: Archive, settings: CropSettings, run: str, asked: datetime) -> dict[str, Any]:
+def _record(
+    archive: Archive, settings: CropSettings, run: str, asked: datetime, *, counted: bool
+) -> dict[str, Any]:
     """What `batch.json` says. `format`, `archive` and `settings` are the batch's identity.
 
     The output may be shown to people, so the URI is kept without its secrets. One that was signed
@@ -255,7 +326,7 @@ def _record(archive: Archive, settings: CropSettings, run: str, asked: datetime)
             "version": archive.fingerprint.version,
         },
         "settings": settings.identity(),
-        "members": archive.members,
+        "members": archive.members if counted else None,
         "names": archive.names,
         "versions": {name: version(name) for name in _VERSIONS},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

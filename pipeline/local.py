@@ -56,14 +56,13 @@ def crop(
     def tick() -> None:
         on_progress(batch.progress.snapshot())
 
-    chunks = batch.archive.chunks(batch.chunk_size)
-    members, count = crop_chunks(batch, chunks, tick, in_threads(batch))
-    notes = batch.archive.notes
-    for line in notes:
+    members, count = crop_chunks(batch, batch.chunks(), tick, in_threads(batch))
+    for line in batch.archive.notes:
         _log.warning("%s: %s", batch.archive.uri, line)
-    totals = retried(lambda _: batch.output.finish(members, count, notes))
+    totals = retried(lambda _: batch.finish(members, count))
     seconds = time.monotonic() - started
     summary = batch.summary(totals, batch.progress.resumed, seconds)
-    retried(lambda _: write_report(batch.output, summary))
+    if not batch.idle:
+        retried(lambda _: write_report(batch.output, summary))
     tick()
     return summary

@@ -224,10 +224,11 @@ class OutputSettings(_Group, title="Output"):
 class RunSettings(_Group, title="Run"):
     """How a batch is run. Changes nothing in its result, so it is no part of its identity."""
 
-    existing: Literal["resume", "overwrite"] = Field(
+    existing: Literal["resume", "extend", "overwrite"] = Field(
         "resume",
-        description="resume: complete what this batch left at the output. overwrite: remove any "
-        "batch that is there first.",
+        description="resume: complete what this batch left at the output. extend: that, and crop "
+        "what has come to its folder, prefix or list since, into the same output. overwrite: "
+        "remove any batch that is there first.",
     )
     threads: int = Field(
         0,

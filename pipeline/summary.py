@@ -26,6 +26,7 @@ class Summary(BaseModel):
         not_kept: how many faces were not worth keeping, by the settings.
         none_kept: how many members have faces of which none was.
         rejects: how many faces were not kept for each reason.
+        gone, changed: how many files were gone, or other ones, when the batch was last extended.
         notes: what a person should know of the batch as a whole, a line each.
         resumed: how many members earlier runs had done; None where only the output was read.
         seconds: that this run took.
@@ -48,6 +49,8 @@ class Summary(BaseModel):
     not_kept: int = 0
     none_kept: int = 0
     rejects: dict[str, int] = {}
+    gone: int = 0
+    changed: int = 0
     notes: list[str] = []
     resumed: int | None
     seconds: float
@@ -90,12 +93,17 @@ class Summary(BaseModel):
 
 
 def _advice(totals: Counts) -> list[str]:
-    """What would find more, where something may have been missed."""
-    number = totals.warnings[ImageWarning.SMALL_FACES]
-    if not number:
-        return []
-    have = "1 image has" if number == 1 else f"{number:,} images have"
-    return [
-        f"{have} faces as small as can be seen in this way, so smaller ones may be missing: "
-        "--detection-profile thorough goes down to full size"
-    ]
+    """What would find more, where something may have been missed; what is no longer so."""
+    lines = []
+    if number := totals.warnings[ImageWarning.SMALL_FACES]:
+        have = "1 image has" if number == 1 else f"{number:,} images have"
+        lines.append(
+            f"{have} faces as small as can be seen in this way, so smaller ones may be missing: "
+            "--detection-profile thorough goes down to full size"
+        )
+    if totals.gone or totals.changed:
+        lines.append(
+            f"of the files that were cropped before, {totals.gone:,} are gone and "
+            f"{totals.changed:,} changed since: they stay as they were, and changes.csv names them"
+        )
+    return lines

@@ -58,11 +58,13 @@ def finish(batch: Batch, members: int, chunks: int) -> Counts:
     for line in batch.archive.notes:
         get_run_logger().warning("%s: %s", batch.archive.uri, line)
     with _timed("Writing the tables"):
-        return _retried(lambda: batch.output.finish(members, chunks, batch.archive.notes))
+        return _retried(lambda: batch.finish(members, chunks))
 
 
 def write_report(batch: Batch, summary: Summary) -> None:
-    """Run `pipeline.report.write_report`."""
+    """Run `pipeline.report.write_report`, unless the report is there."""
+    if batch.idle:
+        return
     with _timed("Writing the report"):
         _retried(lambda: report.write_report(batch.output, summary))
 

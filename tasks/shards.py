@@ -87,8 +87,7 @@ def plan_shards(batch: Batch) -> Plan:
     """
     members = chunks = 0
     shards: list[Shard] = []
-    every_chunk = batch.archive.chunks(batch.chunk_size)
-    for number, run in enumerate(_runs(every_chunk, batch.settings.run.shard_members)):
+    for number, run in enumerate(_runs(batch.chunks(), batch.settings.run.shard_members)):
         held = sum(chunk.count for chunk in run)
         members, chunks = members + held, chunks + len(run)
         if all(chunk.number in batch.done for chunk in run):
@@ -331,6 +330,8 @@ class _Fleet:
             # The key gives a run back that an earlier run of this batch started, and that may
             # still be at work; one that has ended left something undone, or we would not be here.
             key = f"{self._batch.id}-{shard.number}-{attempt}-{turn}"
+            if self._batch.lots > 1:  # a run of before the last extension has other chunks
+                key += f"-{self._batch.lots}"
             run = run_deployment(
                 self._deployment,
                 parameters={

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+import pyarrow as pa
+
 from storage.archives.ahead import read_ahead, readers
 from storage.archives.cutting import cut, places
 from storage.archives.files import Row, decode, encode, error_of, local_files, remote_files
@@ -40,7 +42,7 @@ _MAX_LINE = 1 << 13  # characters: servers take no longer address
 _NOWHERE = "http://-/"
 
 
-class _Listing:
+class Listing:
     """What folders and lists share; a chunk's `directory` is its rows as JSON."""
 
     kind: str
@@ -52,26 +54,45 @@ class _Listing:
 
     def __init__(self, limits: Limits) -> None:
         self.notes: list[str] = []
-        self._limits = limits
+        self.limits = limits
         self._lock = threading.Lock()
         self._known: list[Row] | None = None
 
     @property
     def members(self) -> int:
         """Files in the listing."""
-        return len(self._rows())
+        return len(self.rows())
+
+    def rows(self) -> list[Row]:
+        """The files, in their order."""
+        with self._lock:
+            if self._known is None:
+                self._known = self._list()
+            return self._known
+
+    def versions(self) -> list[str]:
+        """What tells the version of each file; "" where that is not known."""
+        return [""] * self.members
+
+    def shown(self, name: str) -> str:
+        """A name that is text: bytes of a local one that are not UTF-8 become U+FFFD."""
+        return shortened(name.encode(errors="surrogateescape").decode(errors="replace"))
+
+    def locate(self, name: str) -> Location:
+        """Where a file is."""
+        raise NotImplementedError
 
     def chunks(self, size: ChunkSize) -> Iterator[Chunk]:
         """Cut the listing in its order; see `storage.archives.members.Archive.chunks`."""
-        rows, names = self._rows(), self._names()
-        limit = self._limits.member_bytes
+        rows, names = self.rows(), self._names()
+        limit = self.limits.member_bytes
         begin, end = places([row.size if 0 <= row.size <= limit else 0 for row in rows])
         for chunk in cut(begin, end, names.again, size, nested=names.nested):
             yield replace(chunk, directory=encode(rows[chunk.first : chunk.last + 1]))
 
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the files; see `storage.archives.members.Archive.nested`."""
-        rows, names = self._rows(), self._names()
+        rows, names = self.rows(), self._names()
         again = names.again
         for index in names.nested.tolist():
             twice = frozenset([index] if again[index] else [])
@@ -81,7 +102,7 @@ class _Listing:
     def inner(self, chunk: Chunk) -> Inner | None:
         """Find an archive among the files; see `storage.archives.members.Archive.inner`."""
         [row] = decode(chunk.directory)
-        name = self._shown(row.name)
+        name = self.shown(row.name)
         if row.skip or self._skip(name) is not SkipReason.NESTED_ARCHIVE:
             return None
         try:
@@ -90,7 +111,7 @@ class _Listing:
             if found is None:
                 raise MemberError(MemberErrorCode.UNREADABLE, "it is a folder")
             if 0 <= row.size != found.size:
-                raise _resized(row.size)
+                raise resized(row.size)
         except MemberError as error:
             return Inner(name, max(row.size, 0), 0, error=error)
         return Inner(name, found.size, found.size, RangeReader(location, found))
@@ -107,7 +128,7 @@ class _Listing:
             yield from read_ahead(pool, read, each, _AT_ONCE)
 
     def _entry(self, index: int, row: Row, last_try: bool) -> Entry:
-        name, size = self._shown(row.name), max(row.size, 0)
+        name, size = self.shown(row.name), max(row.size, 0)
         if (skip := row.skip or self._skip(name)) is not None:
             return Entry(index, name, size, skip=skip)
         if (fault := error_of(row)) is not None:
@@ -123,7 +144,7 @@ class _Listing:
         return Entry(index, name, len(data), data=data)
 
     def _content(self, row: Row) -> bytes:
-        limit = self._limits.member_bytes
+        limit = self.limits.member_bytes
         if row.size > limit:
             raise too_large(row.size, limit)
         if row.size == 0:  # object stores refuse every range of an empty object
@@ -135,14 +156,14 @@ class _Listing:
                 MemberErrorCode.TOO_LARGE, f"it has more than {limit} bytes, the limit for one file"
             )
         if 0 <= row.size != len(data):
-            raise _resized(row.size)
+            raise resized(row.size)
         return data
 
     @contextmanager
     def _as_member_errors(self, name: str) -> Iterator[Location]:
         """Where a file is; what is wrong with it for good is raised as its own error."""
         try:
-            location = self._locate(name)
+            location = self.locate(name)
             yield location
         except ArchiveError as error:
             raise MemberError(_code(error.__cause__), str(error)) from error
@@ -153,28 +174,15 @@ class _Listing:
             raise MemberError(_code(error), str(meaning)) from error
 
     def _skip(self, name: str) -> SkipReason | None:
-        return skip_reason(name, system=self._limits.skip_system)
+        return skip_reason(name, system=self.limits.skip_system)
 
     def _names(self) -> Names:
-        names = Names(opens=self._limits.nested > 0)
-        names.add([self._shown(row.name) for row in self._rows()])
+        names = Names(opens=self.limits.nested > 0)
+        names.add([self.shown(row.name) for row in self.rows()])
         return names
-
-    def _rows(self) -> list[Row]:
-        with self._lock:
-            if self._known is None:
-                self._known = self._list()
-            return self._known
 
     def _list(self) -> list[Row]:
         raise NotImplementedError
-
-    def _locate(self, name: str) -> Location:
-        raise NotImplementedError
-
-    def _shown(self, name: str) -> str:
-        """A name that is text: bytes of a local one that are not UTF-8 become U+FFFD."""
-        return shortened(name.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def _code(error: BaseException | None) -> MemberErrorCode:
@@ -185,14 +193,15 @@ def _code(error: BaseException | None) -> MemberErrorCode:
     return MemberErrorCode.WEB_PAGE if page else MemberErrorCode.UNREADABLE
 
 
-def _resized(size: int) -> MemberError:
+def resized(size: int) -> MemberError:
+    """The error for a file that has another size than when it was listed, in bytes."""
     return MemberError(
         MemberErrorCode.SIZE_MISMATCH,
         f"it no longer has the {size} bytes that the listing says; it was changed",
     )
 
 
-class FolderArchive(_Listing):
+class FolderArchive(Listing):
     """A folder or prefix, all below it, in order of path; see `storage.archives.members.Archive`.
 
     Its fingerprint is the sum of the sizes and a digest of every path, size and version. Symbolic
@@ -206,8 +215,9 @@ class FolderArchive(_Listing):
         self.uri = location.uri
         self._location = location
         self._expected = known
+        self._versions = pa.array([], pa.string())  # takes less room than a list does
         if known is None:
-            self._rows()
+            self.rows()
         else:
             self.fingerprint = known
 
@@ -219,7 +229,7 @@ class FolderArchive(_Listing):
             )
         with translated(self.uri, "list"):
             found = list(
-                local_files(self._location.path, follow=self._limits.follow_links)
+                local_files(self._location.path, follow=self.limits.follow_links)
                 if self._location.is_local
                 else remote_files(self._location)
             )
@@ -233,16 +243,24 @@ class FolderArchive(_Listing):
         self.fingerprint = Fingerprint(size, sum_of_all.hexdigest())
         if self._expected not in (None, self.fingerprint):
             raise changed(self.uri)
+        self._versions = pa.array([marker for _, marker in found], pa.string())
         return [row for row, _ in found]
 
-    def _locate(self, name: str) -> Location:
+    def versions(self) -> list[str]:
+        """See `Listing.versions`."""
+        self.rows()
+        known: list[str] = self._versions.to_pylist()
+        return known
+
+    def locate(self, name: str) -> Location:
+        """See `Listing.locate`."""
         root = self._location
         separator = "" if root.path.endswith("/") or not root.path else "/"
         path = f"{root.path}{separator}{name}"
         return Location(f"{self.uri.rstrip('/')}/{name}", root.fs, path)
 
 
-class UriList(_Listing):
+class UriList(Listing):
     """Image URIs, in the order of the list; see `storage.archives.members.Archive`.
 
     Sizes are unknown until a file is read, so only the number of members bounds a chunk, and no
@@ -271,7 +289,7 @@ class UriList(_Listing):
         text = "\n".join(uris).encode(errors="surrogatepass")
         known = Fingerprint(0, hashlib.blake2b(text, digest_size=16).hexdigest())
         archive = cls(f"list of {len(uris)} URIs", known, lambda: uris, "", limits)
-        archive._rows()  # raises if they are none
+        archive.rows()  # raises if they are none
         return archive
 
     @classmethod
@@ -293,8 +311,8 @@ class UriList(_Listing):
                     f"{self.uri} has a line of {len(line):,} characters; "
                     "put one URI or path on each line"
                 )
-            if len(rows) == self._limits.members:
-                raise too_many(self.uri, self._limits.members)
+            if len(rows) == self.limits.members:
+                raise too_many(self.uri, self.limits.members)
             rows.append(Row(_unquoted(line), -1))
         if not rows:
             raise ArchiveError(f"{self.uri} names no images: put one URI or path on each line")
@@ -302,12 +320,13 @@ class UriList(_Listing):
 
     def places(self) -> Iterator[str]:
         """What each line leads to, as a path or URI."""
-        return (self._locate(row.name).uri for row in self._rows())
+        return (self.locate(row.name).uri for row in self.rows())
 
-    def _locate(self, name: str) -> Location:
-        return resolve(joined(self._base, name), self._limits.redirects)
+    def locate(self, name: str) -> Location:
+        """See `Listing.locate`."""
+        return resolve(joined(self._base, name), self.limits.redirects)
 
-    def _shown(self, name: str) -> str:
+    def shown(self, name: str) -> str:
         """The line without its secrets, which tables, reports and crop names would hold."""
         if joined(self._base, name) == name:
             plain = shown_uri(two_slashes(name))
@@ -315,7 +334,7 @@ class UriList(_Listing):
             plain = shown_uri(f"{_NOWHERE}{name}").removeprefix(_NOWHERE)
         else:
             plain = name
-        return super()._shown(plain)
+        return super().shown(plain)
 
 
 def _unquoted(line: str) -> str:

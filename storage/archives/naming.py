@@ -16,10 +16,12 @@ class Names:
 
     Args:
         opens: whether archives among the members are to be opened.
+        before: names of members of the same batch that precede them all.
     """
 
-    def __init__(self, *, opens: bool) -> None:
+    def __init__(self, *, opens: bool, before: Sequence[str] = ()) -> None:
         self._opens = opens
+        self._before = b"".join(map(digest, before))
         self._digests = bytearray()
         self._nested = array("q")
         self._inside = array("q")
@@ -56,6 +58,6 @@ class Names:
         An earlier member has it, or it lies in a folder that is called like an archive, and that
         archive may lie there, too, with a member of this name.
         """
-        marks = repeats(self._digests)
+        marks = repeats(self._before + self._digests)[len(self._before) // 8 :]
         marks[np.array(self._inside, np.int64)] = True
         return marks

@@ -134,6 +134,10 @@ class NestedArchive:
             return None
         return outer + sum(one.members - 1 for one in self._plan().values())
 
+    def counts(self) -> dict[int, int]:
+        """How many members each archive in it has that is opened, by its index in the outer one."""
+        return {index: opened.members for index, opened in self._plan().items()}
+
     def chunks(self, size: ChunkSize) -> Iterator[Chunk]:
         """Cut all archives in their order; see `storage.archives.members.Archive.chunks`."""
         number = first = 0

@@ -11,9 +11,11 @@ from storage.output.folder import Folder
 from storage.output.layout import (
     BATCH,
     CARD,
+    CHANGES,
     CROPS,
     FACES,
     FAILED,
+    LOTS,
     MANIFEST,
     PARTS,
     PHOTOS,
@@ -21,12 +23,18 @@ from storage.output.layout import (
     REPORT,
     SKIPPED,
     TABLES,
+    lot_name,
 )
+from storage.output.lots import count_lots, decode_lot
 from storage.output.written import left_over, refuse_in_the_way, remove_written
 
-Existing = Literal["resume", "overwrite"]
+Existing = Literal["resume", "extend", "overwrite"]
+
+GROWING = ("folder", "list")
+"""Kinds of archives that a batch can be extended with what is new in them."""
 
 _IDENTITY = ("archive", "settings")
+_VERSION = ("archive.size", "archive.version")  # of the identity, what an extension may change
 _OF_EVERY_BATCH = frozenset(("format", "archive", "settings"))  # keys of batch.json
 _CUT = "settings.chunk."
 _FORMATS = (1, 2, 3)
@@ -57,12 +65,14 @@ def claim(
             there = _read(folder, existing)  # another run was first
             if there is None:
                 raise _claimed_meanwhile(folder)
-            existing = "resume"
+            if existing == "overwrite":
+                existing = "resume"
         _refuse_unknown(folder, there)
         if existing == "overwrite" and not _same_run(there, record):
             return _replace(folder, there, record, sources)
         settings = _filled(there.get("settings"), defaults)
-        _refuse_another(folder, {**there, "settings": settings}, record)
+        now = {**there, "archive": _extended(folder, there), "settings": settings}
+        _refuse_another(folder, now, record, existing)
         # killed while it made room, it goes on with that
         return _make_room(folder, there) if "replaces" in there else there
 
@@ -181,7 +191,22 @@ def _refuse_strange(folder: Folder) -> None:
         )
 
 
-def _refuse_another(folder: Folder, there: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+def _extended(folder: Folder, there: Mapping[str, Any]) -> Any:
+    """What a batch's record says of its archive, as of its last extension."""
+    archive = there["archive"]
+    if not isinstance(archive, dict) or archive.get("kind") not in GROWING:
+        return archive
+    count = count_lots(folder, claim_of(there))
+    if not count:
+        return archive
+    name = lot_name(count - 1, claim_of(there))
+    last = decode_lot(f"{folder.uri}/{name}", folder.read(name) or b"").files.fingerprint
+    return {**archive, "size": last.size, "version": last.version}
+
+
+def _refuse_another(
+    folder: Folder, there: Mapping[str, Any], record: Mapping[str, Any], existing: Existing
+) -> None:
     refuse_another_version(folder, there)
     # how it was cut changes no row and no crop's content: a batch keeps the cut that it has
     differences = [
@@ -192,9 +217,20 @@ def _refuse_another(folder: Folder, there: Mapping[str, Any], record: Mapping[st
         )
         if not name.startswith(_CUT)
     ]
-    if differences:
+    changed = bool(differences) and all(line.startswith(_VERSION) for line in differences)
+    grows = record["archive"].get("kind") in GROWING
+    if changed and existing == "extend":
+        if not grows:
+            raise OutputError(
+                f"{record['archive']['uri']} has changed since {folder.uri} was made of it, and "
+                "only a folder, a prefix or a list can be extended. Name another output, or put "
+                "what is new into a folder."
+            )
+    elif differences:
+        fix = ", or extend it (--run-existing extend)" if changed and grows else ""
         raise OutputError(
-            f"{folder.uri} holds another batch ({'; '.join(differences[:3])}). Name another output."
+            f"{folder.uri} holds another batch ({'; '.join(differences[:3])}). "
+            f"Name another output{fix}."
         )
 
 
@@ -212,13 +248,13 @@ def _replace(
             "Run it again if it is to go, or name another output."
         )
     for source in sources():
-        for name in (CROPS, PHOTOS, PARTS, PLAN, *TABLES, REPORT, CARD, BATCH):
+        for name in (CROPS, PHOTOS, PARTS, LOTS, PLAN, *TABLES, CHANGES, REPORT, CARD, BATCH):
             if folder.holds(source, name):
                 raise OutputError(
                     f"{source} lies in what would be removed ({folder.uri}/{name}). "
                     "Nothing was touched. Name another output."
                 )
-    refuse_in_the_way(folder, (FACES, FAILED, SKIPPED, MANIFEST, REPORT))
+    refuse_in_the_way(folder, (FACES, FAILED, SKIPPED, CHANGES, MANIFEST, REPORT))
     taken = {**record, "replaces": there.get("id", "")}
     folder.put({BATCH: _as_json(taken)})
     return _make_room(folder, taken)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _COUNTED = ("status", "error", "faces", "warnings", "not_kept")
 _BY_CODE = ("errors", "skips", "warnings", "rejects")
-_COUNTED_SINCE = ("not_kept", "none_kept")  # counts that came later, not by code
+_COUNTED_SINCE = ("not_kept", "none_kept", "gone", "changed")  # counts that came later, not by code
 
 
 class Status(StrEnum):
@@ -40,6 +40,8 @@ class Counts:
         not_kept: faces that were not worth keeping, by the settings.
         none_kept: members with faces of which none was.
         rejects: faces that were not kept, by each reason.
+        gone: files of a folder or list that were no longer there when the batch was last extended.
+        changed: files that had another size or version then.
     """
 
     members: int = 0
@@ -54,6 +56,8 @@ class Counts:
     not_kept: int = 0
     none_kept: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
+    gone: int = 0
+    changed: int = 0
 
     def add(self, row: MemberRow) -> None:
         """Count one more row in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 BATCH = "batch.json"
 PARTS = "parts"
+LOTS = "lots"  # of a folder or a list: which files it was made of, and extended with
 PLAN = "plan"  # while a batch runs: its shards' chunks, and the names of crops being written
 CROPS = "crops"
 REJECTED = "_rejected"  # below it: crops of faces that were not to be kept
@@ -12,6 +13,7 @@ MANIFEST = "manifest.parquet"
 FACES = "faces.parquet"
 FAILED = "failed.csv"
 SKIPPED = "skipped.csv"
+CHANGES = "changes.csv"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 CARD = "README.md"
@@ -27,6 +29,11 @@ def plan_name(shard: int, claim: str) -> str:
 def list_name(chunk: int, claim: str) -> str:
     """The file with the names of a chunk's crops, which is written before they are."""
     return f"{PLAN}/{chunk:08d}{_of(claim)}.json"
+
+
+def lot_name(number: int, claim: str) -> str:
+    """The file that names what a batch took in at once."""
+    return f"{LOTS}/{number:06d}{_of(claim)}.parquet"
 
 
 def part_name(chunk: int, claim: str) -> str:

@@ -15,12 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from storage.errors import OutputError
 from storage.output import claim
 from storage.output.card import card
+from storage.output.changes import Change, Changed, encode_changes
 from storage.output.claim import Existing
 from storage.output.counts import Counts
 from storage.output.layout import (
     CARD,
+    CHANGES,
     FACES,
     FAILED,
     MANIFEST,
@@ -30,10 +33,12 @@ from storage.output.layout import (
     SUMMARY,
     TABLES,
     list_name,
+    lot_name,
     part_name,
     plan_name,
 )
 from storage.output.layouts import layout_of
+from storage.output.lots import Lot, count_lots, encode_lot, read_lots
 from storage.output.manifest import assemble
 from storage.output.parts import is_under, read_parts
 from storage.output.pictures import ABOUT_FIELDS
@@ -69,6 +74,7 @@ class Output(OutputReader):
         self._claim: str | None = None
         self._owner: object = None
         self._kept: frozenset[str] = frozenset()
+        self._lots: int | None = None
 
     def claim(
         self,
@@ -82,8 +88,9 @@ class Output(OutputReader):
         Args:
             record: becomes `batch.json`; its `archive` and `settings` say which it is, all but
                 those of chunks; `id` is the claim's, and `run` whose it is.
-            existing: whether to complete what is there already, or to remove first what Facecrop
-                wrote there: never anything else, and nothing at all without a `batch.json`.
+            existing: whether to complete what is there already, also where the archive has grown
+                since, or to remove first what Facecrop wrote there: never anything else, and
+                nothing at all without a `batch.json`.
             defaults: settings that the record of an older Facecrop may lack, as it had no others.
             sources: gives the paths and URIs that the batch reads; asked before anything is
                 removed, which must not be one of them.
@@ -128,6 +135,45 @@ class Output(OutputReader):
             OutputError: there is no batch of Facecrop's; nothing was removed.
         """
         return claim.remove(self._folder)
+
+    def lots(self) -> list[Lot]:
+        """What the batch was made of, where it can be extended: see `storage.output.lots`."""
+        with self._folder.errors("read"):
+            found = read_lots(self._folder, self.claimed)
+        self._lots = len(found)
+        return found
+
+    def count_lots(self) -> int:
+        """How many of them there are."""
+        with self._folder.errors("read"):
+            self._lots = count_lots(self._folder, self.claimed)
+        return self._lots
+
+    def add_lot(self, number: int, lot: Lot) -> bool:
+        """Extend the batch; False where another run has just done so, and nothing was written.
+
+        The first lot is another matter: each run would write the same one.
+        """
+        name, data = lot_name(number, self.claimed), encode_lot(lot)
+        if number:
+            with self._folder.errors("write"):
+                self._check()
+                if not self._folder.create(name, data):
+                    return False
+        else:
+            self._put({name: data})
+        self._lots = number + 1
+        return True
+
+    def put_changes(self, changes: Sequence[Changed]) -> None:
+        """Write what became of the batch's files at their source; nothing where nothing did."""
+        with self._folder.errors("write"):
+            refuse_in_the_way(self._folder, (CHANGES,))
+            if changes:
+                self._put({CHANGES: encode_changes(changes)})
+            elif self._folder.exists(CHANGES):
+                self._check()
+                self._folder.remove([CHANGES])
 
     def put_plan(self, shard: int, data: bytes) -> None:
         """Write the chunks of a shard, for whoever works on it."""
@@ -187,6 +233,7 @@ class Output(OutputReader):
 
         Raises:
             AccountingError: the parts do not hold every member exactly once.
+            OutputError: the batch was extended meanwhile, and the tables are another run's.
         """
         with self._folder.errors("finish"), self._folder.room(self.claimed) as folder:
             refuse_in_the_way(self._folder, (FACES, FAILED, SKIPPED, MANIFEST))
@@ -203,18 +250,25 @@ class Output(OutputReader):
                     failed,
                     skipped,
                 )
+            self._count_changes(totals)
             size = (folder / MANIFEST).stat().st_size
             (folder / SUMMARY).write_bytes(encode_summary(totals, size, notes))
             made = {name: folder / name for name in TABLES}
             if is_anothers(self._folder, SUMMARY):
                 del made[SUMMARY]  # somebody else's; who asks for counts has the manifest
             self._put_card(totals)
-            self._put(made)
+            self._put(made, self._check_lots)
             plan = (str(file["name"]).rpartition("/")[2] for file in self._folder.list(PLAN))
             mine = [f"{PLAN}/{name}" for name in plan if is_under(self.claimed, name)]
             self._folder.remove(mine)
         self._folder.tidy()
         return totals
+
+    def _count_changes(self, totals: Counts) -> None:
+        if self._lots is None:
+            return  # nothing of the kind is known of its archive
+        counted = self.changes()
+        totals.gone, totals.changed = counted[Change.GONE], counted[Change.CHANGED]
 
     def _put_card(self, totals: Counts) -> None:
         """Write the card of packed crops, unless somebody else's README.md is in its place."""
@@ -235,6 +289,16 @@ class Output(OutputReader):
         """Raise OutputError unless the output is still the batch's."""
         claim.check_owner(self._folder, self._owner)
 
-    def _put(self, files: Mapping[str, bytes | Path]) -> None:
+    def _check_lots(self) -> None:
+        """Raise OutputError also where the batch has been extended since this run read its lots."""
+        self._check()
+        if self._lots is not None and count_lots(self._folder, self.claimed) != self._lots:
+            raise OutputError(
+                f"{self.uri} was extended by another run meanwhile. Run it again to complete it."
+            )
+
+    def _put(
+        self, files: Mapping[str, bytes | Path], check: Callable[[], None] | None = None
+    ) -> None:
         with self._folder.errors("write"):
-            self._folder.put(files, claim.writer_of(self.claimed), self._check)
+            self._folder.put(files, claim.writer_of(self.claimed), check or self._check)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,10 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import OutputError, TransientError
+from storage.fs.fingerprint import written_at
+from storage.output.changes import count_changes
 from storage.output.claim import claim_there, read_record
 from storage.output.counts import Counts, count
 from storage.output.folder import Folder
-from storage.output.layout import FACES, FAILED, MANIFEST, SUMMARY
+from storage.output.layout import BATCH, CHANGES, FACES, FAILED, MANIFEST, REPORT, SUMMARY
 from storage.output.layouts import is_blurred, layout_of
 from storage.output.manifest import failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
@@ -96,6 +99,40 @@ class OutputReader:
                 return totals
         with self._table(MANIFEST) as manifest, self._table(FACES) as faces:
             return count(manifest, faces)
+
+    def is_begun(self) -> bool:
+        """Whether a batch was begun here."""
+        with self._folder.errors("read"):
+            return self._folder.exists(BATCH)
+
+    def finished(self) -> Counts | None:
+        """The counts of its tables, None where it has none: it was not finished so far.
+
+        Of a batch that was extended since they are those of before.
+        """
+        return self.totals() if self._is_finished() else None
+
+    def is_reported(self) -> bool:
+        """Whether its report is not older than its tables, by the storage's clock."""
+        with self._folder.errors("read"):
+            try:
+                infos = [self._fs.info(self._path(name)) for name in (MANIFEST, REPORT)]
+            except FileNotFoundError:
+                return False
+        table, report = map(written_at, infos)
+        return None not in (table, report) and (report or 0) >= (table or 0)
+
+    def changes(self) -> Counter[str]:
+        """How many of its files were gone or other ones when it was last extended."""
+        with self._folder.errors("read"):
+            data = self._folder.read(CHANGES)
+        return Counter() if data is None else count_changes(data)
+
+    def paths(self) -> Iterator[tuple[str, int]]:
+        """Path and bytes of every member of a finished batch."""
+        with self._table(MANIFEST) as file:
+            for rows in pq.ParquetFile(file).iter_batches(columns=["path", "bytes"]):
+                yield from zip(rows["path"].to_pylist(), rows["bytes"].to_pylist(), strict=True)
 
     def notes(self) -> list[str]:
         """What a person should know of the archive, a line each; nothing before it is finished."""

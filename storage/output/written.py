@@ -16,12 +16,15 @@ import pyarrow.parquet as pq
 
 from storage.errors import OutputError, StorageError
 from storage.output.card import is_card
+from storage.output.changes import CHANGE_COLUMNS
 from storage.output.folder import Folder
 from storage.output.layout import (
     CARD,
+    CHANGES,
     CROPS,
     FACES,
     FAILED,
+    LOTS,
     MANIFEST,
     PARTS,
     PHOTOS,
@@ -35,12 +38,26 @@ from storage.output.manifest import FACES_SCHEMA, FAILED_COLUMNS, MANIFEST_SCHEM
 from storage.output.summary import SUMMARY_FORMAT
 
 _AT_ONCE = 1000
-_ALONE = (MANIFEST, FACES, SUMMARY, REPORT, SKIPPED, FAILED)  # the manifest is removed last
+_ALONE = (
+    MANIFEST,
+    FACES,
+    SUMMARY,
+    REPORT,
+    CHANGES,
+    SKIPPED,
+    FAILED,
+)  # the manifest is removed last
 _IN_PARTS = re.compile(r"\d{8}(-[0-9a-f]{8})?\.parquet")
+_IN_LOTS = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet")
 _IN_PLAN = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet|\d{8}-[0-9a-f]{8}\.json")
 _PACK, _PACKED = re.compile(r"\d{8}\.(tar|parquet)"), re.compile(r"\d{8}_\d+\.")
 _PARQUET = b"PAR1"  # begins and ends a file of the format
 _FAILED_BEGINS = ",".join(FAILED_COLUMNS).encode()
+_SHEETS = {
+    FAILED: _FAILED_BEGINS,
+    SKIPPED: _FAILED_BEGINS,
+    CHANGES: ",".join(CHANGE_COLUMNS).encode(),
+}
 
 
 def remove_written(
@@ -57,6 +74,7 @@ def remove_written(
     """
     parts = [name for name in _named(folder, PARTS, _IN_PARTS) if not _of(name, keep)]
     plan = [name for name in _named(folder, PLAN, _IN_PLAN) if not _of(name, keep)]
+    lots = [name for name in _named(folder, LOTS, _IN_LOTS) if not _of(name, keep)]
     known = (
         _crops_in_faces(folder),
         _photos_in_manifest(folder),
@@ -71,6 +89,7 @@ def remove_written(
     alone = (CARD, *reversed(_ALONE))
     folder.remove([name for name in alone if folder.exists(name) and not is_anothers(folder, name)])
     folder.remove(plan)
+    folder.remove(lots)
     folder.remove(parts)
 
 
@@ -90,7 +109,7 @@ def in_the_way(folder: Folder, name: str) -> OutputError:
 
 def left_over(folder: Folder, most: int) -> list[str]:
     """What is still there under names that a batch writes to, `most` files at most."""
-    files = (one for name in (CROPS, PHOTOS, PARTS, PLAN) for one in folder.files(name))
+    files = (one for name in (CROPS, PHOTOS, PARTS, LOTS, PLAN) for one in folder.files(name))
     alone = (name for name in _ALONE if folder.exists(name))
     return list(itertools.islice(itertools.chain(alone, files), most))
 
@@ -188,6 +207,6 @@ def _is_text(folder: Folder, name: str) -> bool:
         head: bytes = file.read(4096)
     if not head:
         return True
-    if name in (FAILED, SKIPPED):
-        return head.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").startswith(_FAILED_BEGINS)
+    if name in _SHEETS:
+        return head.removeprefix(b"\xef\xbb\xbf").replace(b'"', b"").startswith(_SHEETS[name])
     return (SUMMARY_FORMAT.encode() if name == SUMMARY else b"Facecrop") in head

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-_CLAIM = re.compile(r"^((?:parts|plan)/\d+)-[0-9a-f]{8}(?=\.)")
+_CLAIM = re.compile(r"^((?:parts|plan|lots)/\d+)-[0-9a-f]{8}(?=\.)")
 _TIMES = {"decode_ms", "detect_ms", "crop_ms"}
 
 

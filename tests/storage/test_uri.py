@@ -239,7 +239,7 @@ def test_a_line_of_a_list_is_opened_as_it_is_checked(
 ) -> None:
     (tmp_path / "list.txt").write_text(line)
     archive = open_archive(str(tmp_path / "list.txt"), LIMITS)
-    location = archive._locate(line)  # type: ignore[attr-defined]
+    location = archive.locate(line)  # type: ignore[attr-defined]
     assert location.path.replace("//", "/") == opened.format(base=tmp_path).replace("//", "/")
     found = canonical(joined(folder_of(archive.uri), line))
     assert found.is_local is location.is_local
