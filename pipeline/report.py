@@ -167,11 +167,15 @@ def _photographs(output: Output, sample: Sample) -> list[dict[str, Any]]:
 
 
 def _throughput(output: Output, created: datetime) -> Throughput:
-    times = output.part_times()
+    """How fast it was; of a batch that was extended, since it was last."""
+    times, began = output.part_times(), created.timestamp()
+    if (extended := output.extended_at()) is not None:
+        began = extended
+        times = {chunk: at for chunk, at in times.items() if at >= began}
     chunks = sorted(times)
     some = chunks[:: -(-len(chunks) // _PARTS_READ) or 1]
     sizes = dict(zip(some, output.part_sizes(some), strict=True))
-    return throughput(created.timestamp(), times, sizes, _SPANS)
+    return throughput(began, times, sizes, _SPANS)
 
 
 def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import OutputError
-from storage.fs.fingerprint import Fingerprint
+from storage.fs.fingerprint import Fingerprint, written_at
 from storage.output.folder import Folder
 from storage.output.layout import LOTS, lot_name
 
@@ -125,6 +125,15 @@ def read_lots(folder: Folder, claim: str) -> list[Lot]:
             raise data
         lots.append(decode_lot(f"{folder.uri}/{name}", data))
     return lots
+
+
+def extended_at(folder: Folder, claim: str) -> float | None:
+    """When a batch was last extended, in seconds since 1970 by its storage's clock."""
+    last = lot_name(count_lots(folder, claim) - 1, claim)
+    if last == lot_name(0, claim):
+        return None
+    infos = (file for file in folder.list(LOTS) if str(file["name"]).endswith(last))
+    return next(map(written_at, infos), None)
 
 
 def count_lots(folder: Folder, claim: str) -> int:

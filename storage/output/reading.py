@@ -21,6 +21,7 @@ from storage.output.counts import Counts, count
 from storage.output.folder import Folder
 from storage.output.layout import BATCH, CHANGES, FACES, FAILED, MANIFEST, REPORT, SUMMARY
 from storage.output.layouts import is_blurred, layout_of
+from storage.output.lots import extended_at
 from storage.output.manifest import failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
@@ -69,6 +70,11 @@ class OutputReader:
         """
         times = list_parts(self._folder, self._claim_there())
         return {number: time for number, time in times.items() if time is not None}
+
+    def extended_at(self) -> float | None:
+        """When the batch was last extended, in seconds since 1970; None where it never was."""
+        with self._folder.errors("read"):
+            return extended_at(self._folder, self._claim_there())
 
     def part_sizes(self, chunks: Iterable[int]) -> list[int]:
         """How many members each of these chunks has, all of which are done."""
