@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from pipeline.extend import NOTHING, Settled, Work, take_in, without
 from pipeline.member import CroppedMember
+from pipeline.naming import check_names
 from pipeline.progress import Progress
 from pipeline.settings import MIB, ChunkSettings, CropSettings, LimitSettings, RunSettings
 from pipeline.summary import Summary
@@ -148,6 +149,7 @@ def plan(
             f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
             "Name an output elsewhere."
         )
+    check_names(opened, settings)
     cut = settings.chunk.spelled_out(
         piecemeal=opened.piecemeal, shard_members=settings.run.shard_members
     )

@@ -15,14 +15,13 @@ from detection.sandbox.pool import crop_isolated
 from detection.sandbox.protocol import Bounds
 from detection.sandbox.replies import Outcome, UnforeseenError
 from pipeline.keep import rejects
-from pipeline.settings import CropSettings, KeepSettings
+from pipeline.naming import MemberNames
+from pipeline.settings import CropSettings
 from storage.archives.members import Chunk, Entry
-from storage.errors import MemberErrorCode, MemberWarning, SkipReason, StorageError, TransientError
+from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
 from storage.output.counts import Status
-from storage.output.layout import CROPS, PHOTOS, REJECTED
-from storage.output.layouts import LAYOUTS
 from storage.output.manifest import FaceRow, MemberRow
-from storage.output.names import crop_stem, lies_in, looks_like_image, nests, photo_name
+from storage.output.names import looks_like_image, nests
 
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
@@ -110,21 +109,12 @@ def _of_image(
         message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
         return _failed_image(entry, data, INTERNAL_ERROR, message)
     image, digest = outcome
-    taken = REJECTED if _has_folder_of_rejects(settings) else ""
-    own = crop_stem(entry.name, entry.index, entry.index in chunk.duplicates, taken)
-    photo = None
-    if image.photo_format is not None:
-        photo = f"{PHOTOS}/{photo_name(own, entry.index, image.photo_format)}"
-
-    layout = LAYOUTS[settings.output.layout]
+    names = MemberNames(entry, chunk, settings, digest)
+    photo = None if image.photo_format is None else names.photo(image.photo_format)
     faces = []
     for crop in image.crops:
         why = [reason.value for reason in rejects(crop, settings.keep)]
-        folder = None if photo else _folder(settings.keep, kept=not why)
-        path = None
-        if folder is not None:
-            stem = layout.stem(folder, chunk.number, entry.index, own)
-            path = f"{stem}_{crop.rank}.{settings.crop.format}"
+        path = None if photo else names.crop(crop.rank, crop.page, kept=not why)
         faces.append(_face_row(crop, path, why))
     return CroppedMember(
         MemberRow(
@@ -139,7 +129,7 @@ def _of_image(
             crop_ms=image.crop_ms,
             sha256=digest,
             pages=image.pages,
-            warnings=sorted({*entry.warnings, *image.warnings, *_renamed(entry, settings)}),
+            warnings=sorted({*entry.warnings, *image.warnings, *names.warnings}),
             face_rows=faces,
             file=photo,
         ),
@@ -171,20 +161,6 @@ def _row_alone(
         warnings=sorted(entry.warnings),
     )
     return CroppedMember(row, [])
-
-
-def _has_folder_of_rejects(settings: CropSettings) -> bool:
-    """Whether the crops of rejected faces lie in a folder beside those of the archive's."""
-    output = settings.output
-    of_crops = output.layout == "files" and output.kind == "crops"
-    return of_crops and settings.keep.otherwise == "folder"
-
-
-def _renamed(entry: Entry, settings: CropSettings) -> list[MemberWarning]:
-    """What is to be told of a member whose folder the crops of rejected faces need."""
-    if _has_folder_of_rejects(settings) and lies_in(entry.name, REJECTED):
-        return [MemberWarning.NAME_CHANGED]
-    return []
 
 
 def _face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
@@ -224,10 +200,3 @@ def _face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
         crop.head_height,
         crop.eye_line,
     )
-
-
-def _folder(keep: KeepSettings, *, kept: bool) -> str | None:
-    """Where a face's crop goes, below the output; None for nowhere."""
-    if kept or keep.otherwise == "mark":
-        return CROPS
-    return f"{CROPS}/{REJECTED}" if keep.otherwise == "folder" else None

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from detection.options import Cover
 from detection.settings import CutSettings, DetectionSettings
 from storage.archives.spelling import AUTO, is_encoding
+from storage.output.template import MOST_CHARACTERS, Template
 
 MIB = 1 << 20
 
@@ -219,6 +220,21 @@ class OutputSettings(_Group, title="Output"):
         description="What is put on the faces of blurred photographs. blur and pixelate keep the "
         "mean colours of four cells along a face; mask, black, keeps nothing.",
     )
+    name: str = Field(
+        "",
+        max_length=MOST_CHARACTERS,
+        description="What crops are called, without the extension, such as {folder}/{stem}_{rank}: "
+        "{stem}, {folder}, {subject} (the innermost folder), {rank}, {page}, {member} (place in "
+        "the archive) and {sha256}; {rank:02d} has leading zeros, / makes folders. Empty: as in "
+        "the archive.",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _is_template(cls, name: str) -> str:
+        if name:
+            Template.of(name)
+        return name
 
 
 class RunSettings(_Group, title="Run"):
@@ -282,6 +298,35 @@ class CropSettings(_Group):
         for setting, holds in needed.items():
             if self.output.kind == "blurred" and not holds:
                 raise ValueError(f"output.kind blurred needs {setting}: it covers all faces")
+        return self
+
+    @model_validator(mode="after")
+    def _names_every_crop(self) -> Self:
+        if not self.output.name:
+            return self
+        chosen = Template.of(self.output.name)
+        one = self.crop.max_faces == 1 and self.detection.pages == "first"
+        of_faces = {"rank", "page"} & chosen.fields
+        if self.output.layout != "files":
+            raise ValueError(
+                "output.name needs output.layout files: packed crops are called by their number"
+            )
+        if self.output.kind == "blurred" and of_faces:
+            raise ValueError(
+                f"output.name: a blurred photograph has no {{{min(of_faces)}}}, as all of its "
+                "faces are in it"
+            )
+        if self.output.kind == "crops" and not one and "rank" not in chosen.read_back:
+            raise ValueError(
+                "output.name needs {rank}, at the beginning or the end of a part between slashes "
+                "and with a sign beside it that is no digit, such as {stem}_{rank}: a photograph "
+                "may have several faces"
+            )
+        if "page" in chosen.fields - chosen.read_back:
+            raise ValueError(
+                "output.name needs {page} beside {rank}, with a sign between them, such as "
+                "{stem}_{page}_{rank}"
+            )
         return self
 
     @property

@@ -16,7 +16,7 @@ import pyarrow as pa
 from storage.archives.ahead import read_ahead, readers
 from storage.archives.cutting import cut, places
 from storage.archives.files import Row, decode, encode, error_of, local_files, remote_files
-from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits
+from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
 from storage.archives.naming import Names
 from storage.archives.spelling import AUTO
 from storage.errors import (
@@ -89,6 +89,10 @@ class Listing:
         begin, end = places([row.size if 0 <= row.size <= limit else 0 for row in rows])
         for chunk in cut(begin, end, names.again, size, nested=names.nested):
             yield replace(chunk, directory=encode(rows[chunk.first : chunk.last + 1]))
+
+    def listed(self) -> Iterator[Listed]:
+        """Give each file; see `storage.archives.members.Archive.listed`."""
+        return (Listed(self._shown(row.name), row.size) for row in self._rows())
 
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the files; see `storage.archives.members.Archive.nested`."""

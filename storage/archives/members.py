@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from storage.archives.spelling import AUTO
 from storage.errors import MemberError, MemberWarning, SkipReason
@@ -107,6 +107,20 @@ class Entry:
     warnings: tuple[MemberWarning, ...] = ()
 
 
+class Listed(NamedTuple):
+    """One member, as the index of its archive has it.
+
+    Attributes:
+        name: as of an Entry.
+        size: bytes of content, as declared; -1 where nobody has asked yet.
+        crc: the CRC-32 of its content, as declared; None where the index has none.
+    """
+
+    name: str
+    size: int
+    crc: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Inner:
     """An archive that is a member of another, found but not opened.
@@ -177,6 +191,10 @@ class Archive(Protocol):
             ArchiveError: the archive is damaged (a compressed TAR may say so only on the way).
             TransientError: storage failed.
         """
+        ...
+
+    def listed(self) -> Iterator[Listed]:
+        """What the index has of each member, in order; nothing where `members` is None."""
         ...
 
     def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:

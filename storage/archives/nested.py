@@ -17,7 +17,7 @@ from typing import Any
 
 from storage.archives.expand import METHODS, expanded, method_of
 from storage.archives.foreign import foreign
-from storage.archives.members import Archive, Chunk, ChunkSize, Entry, Inner, Limits, doubts
+from storage.archives.members import Archive, Chunk, ChunkSize, Entry, Inner, Limits, Listed, doubts
 from storage.archives.ranges import Copies
 from storage.archives.tar import TarArchive
 from storage.archives.tarheaders import BLOCK, is_header
@@ -191,6 +191,17 @@ class NestedArchive:
         if entry.data is not None and self.kind not in _ONE_BY_ONE:
             warnings = tuple(dict.fromkeys([*warnings, *doubts(path)]))
         return replace(entry, name=path, warnings=warnings)
+
+    def listed(self) -> Iterator[Listed]:
+        """Give the members of all archives; see `storage.archives.members.Archive.listed`."""
+        opened = self._plan() if self.outer.members is not None else {}
+        for index, row in enumerate(self.outer.listed()):
+            found = opened.get(index)
+            if found is None or found.archive is None:
+                yield row
+                continue
+            for one in found.archive.listed():
+                yield one._replace(name=shortened(f"{found.layer['name']}/{one.name}"))
 
     def nested(self) -> Iterator[Chunk]:
         """Nothing: all that may be opened is."""

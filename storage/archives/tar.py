@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from storage.archives.cutting import Column, Marks, cut
-from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits
+from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
 from storage.archives.naming import Names
 from storage.archives.ranges import Part
 from storage.archives.spelling import AUTO, Sample, Spelling, chosen, note
 from storage.archives.tarchunks import LAST, Faults, Told, damages, empty, entries, inner, is_kept
-from storage.archives.tarheaders import Kind, cut_short, scan
+from storage.archives.tarheaders import Kind, Member, cut_short, scan
 from storage.archives.tarsources import REMOTE_BLOCK, Window
 from storage.errors import TransientError, too_many, unreadable
 from storage.fs.location import RangeReader
@@ -93,6 +93,12 @@ class TarArchive:
         for chunk in cut(index.begin, index.end, index.again, size, index.breaks, index.nested):
             yield index.filled(chunk)
 
+    def listed(self) -> Iterator[Listed]:
+        """Walk the headers once more; see `storage.archives.members.Archive.listed`."""
+        spelling = self._index().spelling
+        for member, _ in self._members():
+            yield Listed(spelling.text(member.name), member.size)
+
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the members; see `storage.archives.members.Archive.nested`."""
         index = self._index()
@@ -136,37 +142,43 @@ class TarArchive:
                 self._indexed = index
             return self._indexed
 
-    def _walk(self, known: Spelling | None) -> _Index:
+    def _members(self) -> Iterator[tuple[Member, str]]:
+        """Walk the headers: each member, and what is wrong with it."""
         block = _LOCAL_BLOCK if self._reader.location.is_local else REMOTE_BLOCK
+        with self._reader.held_open() as read:
+            source = Window(read, self._reader.size, block)
+            source.fault = self._reader.fault
+            for member in scan(source, self.uri):
+                fault = member.fault
+                reaches_past = member.data + member.size > self._reader.size
+                if not fault and reaches_past and is_kept(member, self._limits):
+                    fault = cut_short(source, self.uri, member.begin).what
+                yield member, fault
+                if fault and member.kind is not Kind.DAMAGED:
+                    break
+
+    def _walk(self, known: Spelling | None) -> _Index:
         begin, end, breaks = array("q"), array("q"), array("q")
         names = Names(opens=self._limits.nested > 0)
         faults: Faults = {}
         sample = Sample()
         spelling = known or Spelling(last=LAST)
-        with self._reader.held_open() as read:
-            source = Window(read, self._reader.size, block)
-            source.fault = self._reader.fault
-            for member in scan(source, self.uri):
-                if len(begin) == self._limits.members:
-                    raise too_many(self.uri, self._limits.members)
-                sample.add(member.name)
-                name = spelling.text(member.name)
-                fault, kept = member.fault, is_kept(member, self._limits)
-                if kept and not fault and member.data + member.size > self._reader.size:
-                    fault = cut_short(source, self.uri, member.begin).what
-                begin.append(member.begin)
-                if fault:
-                    faults[len(end)] = name, fault
-                    end.append(member.begin)
-                    breaks.append(len(end))
-                elif kept:
-                    end.append(min(member.end, self._reader.size))
-                else:
-                    end.append(member.data)
-                    breaks.append(len(end))
-                names.add([name])
-                if fault and member.kind is not Kind.DAMAGED:
-                    break
+        for member, fault in self._members():
+            if len(begin) == self._limits.members:
+                raise too_many(self.uri, self._limits.members)
+            sample.add(member.name)
+            name = spelling.text(member.name)
+            begin.append(member.begin)
+            if fault:
+                faults[len(end)] = name, fault
+                end.append(member.begin)
+                breaks.append(len(end))
+            elif is_kept(member, self._limits):
+                end.append(min(member.end, self._reader.size))
+            else:
+                end.append(member.data)
+                breaks.append(len(end))
+            names.add([name])
         if not begin:
             raise empty(self.uri)
         if known is None:

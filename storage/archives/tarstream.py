@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from storage.archives.expand import Method, expanded
-from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits
+from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
 from storage.archives.ranges import Held
 from storage.archives.spelling import AUTO, Sample, Spelling, chosen, note
 from storage.archives.tarchunks import LAST, Faults, Told, damages, empty, entries, inner, is_kept
@@ -91,6 +91,10 @@ class TarStream:
             yield chunk()
         elif not run.first:
             raise empty(self.uri)
+
+    def listed(self) -> Iterator[Listed]:
+        """Nothing: see `storage.archives.members.Archive.listed`."""
+        return iter(())
 
     def nested(self) -> Iterator[Chunk]:
         """Nothing: see `storage.archives.members.Archive.nested`."""

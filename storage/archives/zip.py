@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from storage.archives.ahead import read_ahead
-from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, doubts
+from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed, doubts
 from storage.archives.spelling import AUTO, chosen, note
 from storage.archives.zipdirectory import Columns, columns, member_name, walk
 from storage.archives.zipinner import find_inner
@@ -73,6 +73,10 @@ class ZipArchive:
     def chunks(self, size: ChunkSize) -> Iterator[Chunk]:
         """Cut the archive in directory order; see `storage.archives.members.Archive.chunks`."""
         return self._plan().chunks(size)
+
+    def listed(self) -> Iterator[Listed]:
+        """Give each row of the directory; see `storage.archives.members.Archive.listed`."""
+        return self._plan().listed()
 
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the members; see `storage.archives.members.Archive.nested`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from storage.archives.cutting import Column, Marks, cut, places
-from storage.archives.members import Chunk, ChunkSize, Limits
+from storage.archives.members import Chunk, ChunkSize, Limits, Listed
 from storage.archives.naming import Names
 from storage.archives.spelling import Sample, Spelling
 from storage.archives.zipdirectory import (
@@ -66,6 +66,13 @@ class ZipPlan:
         begin, end = places(np.where(self.unread, 0, self.stop - self.start))
         for chunk in cut(begin, end, self.again, size, nested=self.nested):
             yield self._filled(chunk, size.bytes // 4)
+
+    def listed(self) -> Iterator[Listed]:
+        """Give each member's row; see `storage.archives.members.Archive.listed`."""
+        for rows in blocks(self.raw, self.at):
+            sizes, sums = rows.size.tolist(), rows.crc.tolist()
+            for row, (size, crc) in enumerate(zip(sizes, sums, strict=True)):
+                yield Listed(member_name(self.raw, rows, row, self.spelling), size, crc)
 
     def inner(self) -> Iterator[Chunk]:
         """Give the archives among the members; see `storage.archives.members.Archive.nested`."""

@@ -8,6 +8,7 @@ LOTS = "lots"  # of a folder or a list: which files it was made of, and extended
 PLAN = "plan"  # while a batch runs: its shards' chunks, and the names of crops being written
 CROPS = "crops"
 REJECTED = "_rejected"  # below it: crops of faces that were not to be kept
+UNMATCHED = "_unmatched"  # below it: crops of photographs that the roster says nothing of
 PHOTOS = "photos"
 MANIFEST = "manifest.parquet"
 FACES = "faces.parquet"

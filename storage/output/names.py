@@ -73,7 +73,7 @@ _RESERVED = frozenset(
         *(device + digit for device in ("com", "lpt") for digit in "0123456789¹²³"),
     )
 )
-_FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+FORBIDDEN = re.compile(r'[<>:"|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _NUMBERED = re.compile(r"~\d+\Z")
 _NUMBERED_FILE = re.compile(r"~\d+\.[^./]*\Z")
 _EXTENSIONS = {
@@ -83,8 +83,8 @@ _EXTENSIONS = {
     "tif": (".tif", ".tiff"),
 }
 # leaves room for "~<index>_<rank>.<ext>" below the 255 bytes that file systems allow
-_COMPONENT_BYTES = 200
-_PATH_BYTES = 800
+COMPONENT_BYTES = 200
+PATH_BYTES = 800
 # macOS and S3 take no longer path. Headers do, up to a MiB, and such a name would be in memory and
 # in the tables over and over; and to bring its accents in order takes time with their square.
 _SHOWN_BEGIN, _SHOWN_END = 768, 255
@@ -116,7 +116,7 @@ def skip_reason(name: str, *, system: bool = True) -> SkipReason | None:
         name: the member's path.
         system: whether waste baskets and the folders that programs keep are such.
     """
-    folders, file = _split(name)
+    folders, file = split(name)
     if system and folders and _is_system(folders):
         return SkipReason.SYSTEM_FOLDER
     if (
@@ -147,7 +147,7 @@ def _is_system(folders: list[str]) -> bool:
 
 def nests(name: str) -> bool:
     """Whether it is named like an archive that can be opened where it is a member of another."""
-    named = _split(name)[1].lower().endswith(NESTED)
+    named = split(name)[1].lower().endswith(NESTED)
     return named and skip_reason(name) is SkipReason.NESTED_ARCHIVE
 
 
@@ -158,7 +158,7 @@ def lies_in_nested(name: str) -> bool:
 
 def looks_like_image(name: str) -> bool:
     """Whether the extension is that of an image format (read by Facecrop or not)."""
-    return _extension(_split(name)[1]) in _IMAGES
+    return _extension(split(name)[1]) in _IMAGES
 
 
 def fold(name: str) -> str:
@@ -218,20 +218,20 @@ def photo_name(stem: str, index: int, extension: str) -> str:
 
 def _safe(path: str) -> str:
     """The path if Windows, Linux and object stores all take it as it is, else one like it."""
-    folders, file = _split(path)
-    file = _component(file)
-    room = _PATH_BYTES - len(file.encode())
+    folders, file = split(path)
+    file = component(file)
+    room = PATH_BYTES - len(file.encode())
     kept = []
-    for folder in map(_component, (one for one in folders if one not in ("", "."))):
+    for folder in map(component, (one for one in folders if one not in ("", "."))):
         room -= len(folder.encode()) + 2
         if room < 0:
             break
-        # "a.jpg" may be a file's name next door, and no folder can have it then
-        kept.append(folder + "_" if looks_like_image(folder) else folder)
+        kept.append(folder_component(folder))
     return "/".join([*kept, file])
 
 
-def _split(name: str) -> tuple[list[str], str]:
+def split(name: str) -> tuple[list[str], str]:
+    """A path's folders and its file."""
     path = name.removesuffix(f"?{HIDDEN}").removesuffix(f"#{HIDDEN}")  # no part of a file's name
     *folders, file = path.replace("\\", "/").split("/")
     return folders, file
@@ -242,13 +242,23 @@ def _extension(name: str) -> str:
     return name[dot:].lower() if dot >= 0 else ""
 
 
-def _component(text: str) -> str:
+def component(text: str) -> str:
     """One component that every file system takes; the same text if it is one already."""
-    text = _FORBIDDEN.sub("_", unicodedata.normalize("NFC", text))
-    if len(text.encode()) > _COMPONENT_BYTES:
-        text = text.encode()[:_COMPONENT_BYTES].decode(errors="ignore")
+    text = FORBIDDEN.sub("_", unicodedata.normalize("NFC", text))
+    text = cut_to(text, COMPONENT_BYTES)
     text = text.rstrip(". ") or "_"
     return "_" + text if text.split(".")[0].rstrip().lower() in _RESERVED else text
+
+
+def folder_component(folder: str) -> str:
+    """A component as a folder's: "a.jpg" may be a file next door, and no folder can have it then."""
+    return folder + "_" if looks_like_image(folder) else folder
+
+
+def cut_to(text: str, most: int) -> str:
+    """The text, or its beginning of so many UTF-8 bytes."""
+    data = text.encode(errors="surrogatepass")
+    return text if len(data) <= most else data[:most].decode(errors="ignore")
 
 
 def digest(name: str) -> bytes:
