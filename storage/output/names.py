@@ -251,7 +251,7 @@ def component(text: str) -> str:
 
 
 def folder_component(folder: str) -> str:
-    """A component as a folder's: "a.jpg" may be a file next door, and no folder can have it then."""
+    """A component as a folder's: "a.jpg" may be a file next door, and no folder has it then."""
     return folder + "_" if looks_like_image(folder) else folder
 
 

