@@ -35,6 +35,7 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
         "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
         "image_mib": "512", "nested": "3", "skip_system": "no", "redirects": "no",
         "follow_links": "yes", "color": "keep", "name_encoding": "cp932", "pages": "all",
+        "name": "{member}_{rank}",
         "pick": "best", "min_sharpness": "0.5", "otherwise": "drop",
         "kind": "blurred", "cover": "mask", "metadata": "safe",
         "preset": "avatar", "enlarge": "no", "align": "ffhq", "frame": "head",

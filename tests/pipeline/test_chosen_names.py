@@ -1,5 +1,6 @@
 """Crops that are called as a person chose: unique before the start, resumed, removed."""
 
+import gzip
 import shutil
 import tarfile
 import zipfile
@@ -92,12 +93,12 @@ def test_names_that_would_be_alike_are_told_before_anything_is_written(
     with pytest.raises(OutputError, match=r"inner\.zip/2024/3b/Ann\.jpg .* called 3b/Ann_0"):
         plan(str(folder), output, named("{subject}/{stem}_{rank}"))
 
-    for suffix, mode in (("tar", "w"), ("tar.gz", "w:gz")):
-        with tarfile.open(tmp_path / f"photos.{suffix}", mode) as tar:
-            for name, data in PHOTOS.items():
-                header = tarfile.TarInfo(name)
-                header.size = len(data)
-                tar.addfile(header, BytesIO(data))
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        for name, data in PHOTOS.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, BytesIO(data))
+    (tmp_path / "photos.tar.gz").write_bytes(gzip.compress((tmp_path / "photos.tar").read_bytes()))
     with pytest.raises(OutputError, match=r"2024/3b/Ann.jpg and 2024/4a/Ann.jpg .* called Ann_0"):
         plan(f"{tmp_path}/photos.tar", output, named("{stem}_{rank}"))
     with pytest.raises(OutputError, match=r"can only be read in order.* add \{member\}"):
