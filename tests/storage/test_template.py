@@ -5,7 +5,7 @@ import unicodedata
 from contextlib import suppress
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.output.names import fold
@@ -13,8 +13,13 @@ from storage.output.template import Named, Template
 
 FIELDS = ("stem", "folder", "subject", "sha256", "rank", "page", "member", "last", "rank:02d")
 LITERALS = st.text(st.sampled_from([*"_-.1 am"]), max_size=3)
-TEMPLATES = st.lists(
-    LITERALS | st.sampled_from([*(f"{{{name}}}" for name in FIELDS), "/"]), min_size=1, max_size=8
+PIECES = st.lists(
+    LITERALS | st.sampled_from([*(f"{{{name}}}" for name in FIELDS), "/"]), max_size=6
+)
+TEMPLATES = st.tuples(
+    st.sampled_from(["", "", "{rank}-", "{member}_{rank} ", "{folder}/"]),
+    PIECES.map("".join),
+    st.sampled_from(["", "_{rank}", "/{rank}", "_{page}_{rank:02d}", ".{member} {rank}"]),
 ).map("".join)
 TEXTS = st.text(
     st.sampled_from([*"aA01_~. /\\:com", "\u0308", "\udc80", "\u212a", "\ufb01", "\u0958"]),
@@ -46,17 +51,18 @@ def test_no_two_crops_share_a_name_where_no_two_photographs_do(
     template = None
     with suppress(ValueError):
         template = Template.of(text, ("last",))
-    assume(template is not None)
-    assert template is not None
-    assume("rank" in template.read_back)
-    assume(not {"page"} & (template.fields - template.read_back))
+    if template is None or "rank" not in template.read_back:
+        return
+    if "page" in template.fields - template.read_back:
+        return
     firsts = [
         fold(template.path(named(path, member, 0, 0, row))[0])
         for member, (path, row) in enumerate(members)
     ]
     if template.is_unique:
         assert len(set(firsts)) == len(firsts)
-    assume(len(set(firsts)) == len(firsts))
+    if len(set(firsts)) < len(firsts):
+        return
     made = []
     for member, rank, page in faces:
         path, row = members[member % len(members)]
