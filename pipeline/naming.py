@@ -97,6 +97,11 @@ def check_names(archive: Archive, settings: CropSettings) -> None:
     """
     if not settings.output.name or template(settings.output.name).is_unique:
         return
+    if settings.run.existing == "extend":
+        raise OutputError(
+            "a batch that is extended needs {member} in output.name, as in "
+            "{stem}_{member}_{rank}: what is gone keeps its crops, and nobody knows what comes"
+        )
     if archive.members is None:
         raise OutputError(
             f"{archive.uri} can only be read in order, so nobody knows before whether two of its "

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from storage.archives.files import Row
 from storage.archives.listing import Listing, resized
-from storage.archives.members import Archive, Chunk, ChunkSize, Entry, Inner
+from storage.archives.members import Archive, Chunk, ChunkSize, Entry, Inner, Listed
 from storage.archives.naming import Names
 from storage.archives.nested import NestedArchive
 from storage.errors import MemberError, MemberErrorCode, OutputError, too_many
@@ -234,6 +234,11 @@ class GrownArchive:
     def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """See `storage.archives.members.Archive.read`."""
         return self._whole.read(chunk, last_try=last_try)
+
+    def listed(self) -> Iterator[Listed]:
+        """See `storage.archives.members.Archive.listed`."""
+        for piece in self._pieces:
+            yield from piece.listed()
 
     def nested(self) -> Iterator[Chunk]:
         """Nothing: all that may be opened is."""

@@ -92,7 +92,7 @@ class Listing:
 
     def listed(self) -> Iterator[Listed]:
         """Give each file; see `storage.archives.members.Archive.listed`."""
-        return (Listed(self._shown(row.name), row.size) for row in self._rows())
+        return (Listed(self.shown(row.name), row.size) for row in self.rows())
 
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the files; see `storage.archives.members.Archive.nested`."""

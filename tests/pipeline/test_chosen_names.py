@@ -103,6 +103,8 @@ def test_names_that_would_be_alike_are_told_before_anything_is_written(
         plan(f"{tmp_path}/photos.tar", output, named("{stem}_{rank}"))
     with pytest.raises(OutputError, match=r"can only be read in order.* add \{member\}"):
         plan(f"{tmp_path}/photos.tar.gz", output, named("{folder}/{stem}_{rank}"))
+    with pytest.raises(OutputError, match=r"extended needs \{member\}"):
+        plan(str(folder), output, named("{folder}/{stem}_{rank}", run={"existing": "extend"}))
     assert not Path(output).exists()
     crop(f"{tmp_path}/photos.tar.gz", output, named("{stem}_{member}_{rank}"))
     assert sorted(result(output).crops)[-1] == "crops/Ben_1_0.jpg"
