@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +65,20 @@ def crop_faces(
     Raises:
         ImageError: the bytes give no picture.
     """
+    began = process_time()
+    image = _of_file(data, detector, detection, crop, max_pixels, memory_mib, cover)
+    return replace(image, cpu_ms=(process_time() - began) * 1e3)
+
+
+def _of_file(
+    data: bytes | memoryview,
+    detector: Detector,
+    detection: Detection,
+    crop: Cut,
+    max_pixels: int,
+    memory_mib: int,
+    cover: Cover | None,
+) -> Image:
     image = _of_page(0, data, detector, detection, crop, max_pixels, memory_mib, cover)
     if detection.pages == "first" or (image.pages or 1) == 1:
         return image

@@ -115,6 +115,7 @@ class Image:
         photo: the photograph with its faces covered, where that was asked for; its crops have no
             data then.
         photo_format: of that.
+        cpu_ms: milliseconds of CPU that it took, however busy the machine is.
     """
 
     width: int
@@ -127,3 +128,4 @@ class Image:
     crop_ms: float
     photo: bytes = b""
     photo_format: PhotoFormat | None = None
+    cpu_ms: float = 0.0

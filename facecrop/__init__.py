@@ -1,7 +1,8 @@
 """Find every face in archives of photographs and cut each one out.
 
-`crop` does a batch in this process. `crop_archive` does the same as a Prefect flow. Each name is
-imported when it is first used, so that importing this package costs and changes nothing.
+`crop` does a batch in this process, and `crop_archive` the same as a Prefect flow. `preview` says
+what a batch would come to. Each name is imported when it is first used, so that importing this
+package costs and changes nothing.
 """
 
 from importlib import import_module
@@ -10,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.crop_archive import crop_archive
     from pipeline.local import crop
+    from pipeline.preview.run import Preview, preview
     from pipeline.settings import CropSettings
     from pipeline.summary import Summary
 
-__all__ = ["CropSettings", "Summary", "crop", "crop_archive"]
+__all__ = ["CropSettings", "Preview", "Summary", "crop", "crop_archive", "preview"]
 
 _HOMES = {
     "CropSettings": "pipeline.settings",
+    "Preview": "pipeline.preview.run",
     "Summary": "pipeline.summary",
     "crop": "pipeline.local",
     "crop_archive": "flows.crop_archive",
+    "preview": "pipeline.preview.run",
 }
 
 

@@ -142,7 +142,7 @@ def plan(
     Raises:
         ArchiveError, OutputError: in one line, what is wrong and what to do.
     """
-    opened = open_archive(archive, _limits(settings), names=settings.input.name_encoding)
+    opened = open_archive(archive, limits_of(settings), names=settings.input.name_encoding)
     place = Output(output)
     if opened.kind == "folder" and place.lies_in(archive):
         raise OutputError(
@@ -164,7 +164,7 @@ def plan(
     settings = settings.model_copy(update={"chunk": kept})
     if (names := claim.record.get("names", opened.names)) != opened.names:
         # it was begun with another guess, perhaps by another version of what guesses
-        opened = open_archive(archive, _limits(settings), names=names)
+        opened = open_archive(archive, limits_of(settings), names=names)
     size = ChunkSize(kept.members, kept.mib * MIB)
     work = take_in(place, opened, claim, existing, size)
     if work.lots <= 1 and not work.idle:
@@ -209,7 +209,7 @@ def open_shard(
     then = _recorded(record)
     if record["archive"].get("kind") == "list" and (lots := place.lots()):
         then = lots[-1].files.fingerprint
-    opened = open_archive(archive, _limits(settings), then)
+    opened = open_archive(archive, limits_of(settings), then)
     return Batch(record["id"], opened, place, settings, place.parts(), members), chunks
 
 
@@ -243,7 +243,7 @@ def reopen(
     if limits is not None:
         made_with = made_with.model_copy(update={"limits": made_with.limits.raised(limits)})
     names = record.get("names", made_with.input.name_encoding)
-    opened = open_archive(uri, _limits(made_with), names=names)
+    opened = open_archive(uri, limits_of(made_with), names=names)
     lots = place.lots() if record["archive"].get("kind") in GROWING else []
     if opened.fingerprint != (lots[-1].files.fingerprint if lots else _recorded(record)):
         raise changed(opened.uri)
@@ -281,7 +281,8 @@ def _refuse_other_members(place: Output, record: dict[str, Any], archive: Archiv
         )
 
 
-def _limits(settings: CropSettings) -> Limits:
+def limits_of(settings: CropSettings) -> Limits:
+    """What a reader of a batch's archive never goes beyond."""
     bounds = settings.limits
     return Limits(
         bounds.max_member_mib * MIB,

@@ -38,11 +38,13 @@ class CroppedMember:
         crops: encoded, in the order of those of its faces that have one; none where the photograph
             is written instead.
         photo: that, with its faces covered, which the row's `file` names.
+        cpu_ms: milliseconds of CPU that its image took; None where none was decoded.
     """
 
     row: MemberRow
     crops: list[bytes]
     photo: bytes = b""
+    cpu_ms: float | None = None
 
 
 def crop_members(
@@ -135,6 +137,7 @@ def _of_image(
         ),
         [crop.data for crop, face in zip(image.crops, faces, strict=True) if face.crop is not None],
         image.photo,
+        image.cpu_ms,
     )
 
 

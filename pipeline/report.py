@@ -25,14 +25,14 @@ from storage.output.output import Output
 from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, Throughput, throughput
 
 _MOST_BYTES = 4_900_000  # of the page: all of it but the pictures never comes near that
-_MOST_MEMBERS = 1000
-_MOST_FACES = 400
-_MOST_FAILURES = 100
+MOST_MEMBERS = 1000
+MOST_FACES = 400
+MOST_FAILURES = 100
 _MOST_CHARACTERS = 160  # of a name or a message
 _CROPS_AT_ONCE = 40
-_THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
+THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
 _MOST_PHOTOS = 120  # of which each is decoded again
-_PHOTO_THUMBNAIL = 240  # pixels
+PHOTO_THUMBNAIL = 240  # pixels
 _PARTS_READ = 1000  # for their sizes
 _SPANS = 60
 
@@ -53,20 +53,41 @@ def write_report(output: Output, summary: Summary) -> None:
     Raises:
         OutputError: the batch is not finished, or a crop of it is gone.
     """
-    sample = output.sample(_MOST_MEMBERS, _MOST_FACES, _MOST_FAILURES)
+    sample = output.sample(MOST_MEMBERS, MOST_FACES, MOST_FAILURES)
     record = output.record()
     done = _throughput(output, datetime.fromisoformat(record["created"]))
-    keep = record["settings"].get("keep", {})  # an older Facecrop has kept all
-    dropped = sum(face["crop"] is None for face in sample.faces)
     data = {
-        **summary.model_dump(exclude={"archive", "output"}),
-        "archive": _cut(summary.archive),
-        "notes": [_cut(line) for line in summary.notes],
-        "output": _cut(summary.output),
-        "rate": summary.images_per_second,
-        "created": record["created"],
-        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        **page_data(summary, sample, record["settings"], datetime.fromisoformat(record["created"])),
         "packed": bool(layout_of(record).data_files),
+        "throughput": {"seconds": done.seconds, "members": done.members},
+    }
+    output.put_report(
+        page(data, _photographs(output, sample) if summary.blurred else _faces(output, sample))
+    )
+
+
+def page_data(
+    summary: Summary, sample: Sample, settings: Mapping[str, Any], created: datetime
+) -> dict[str, Any]:
+    """What a page shows of some members and their faces, but for the pictures.
+
+    Args:
+        summary: the counts that it tells.
+        sample: the members and faces that it lists.
+        settings: as `batch.json` has them; an older Facecrop has kept all faces.
+        created: when the work on them was begun.
+    """
+    keep = settings.get("keep", {})
+    dropped = sum(face["crop"] is None for face in sample.faces)
+    return {
+        **summary.model_dump(exclude={"archive", "output"}),
+        "archive": cut(summary.archive),
+        "notes": [cut(line) for line in summary.notes],
+        "output": cut(summary.output),
+        "rate": summary.images_per_second,
+        "created": created.isoformat(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packed": False,
         "sample": {
             "members": [_with_cut(row, "path") for row in sample.members],
             "memberFaces": sum(map(_is_covered, sample.members))
@@ -83,13 +104,25 @@ def write_report(output: Output, summary: Summary) -> None:
             },
         },
         "keepElse": keep.get("else"),
-        "heads": heads(record["settings"], sample),
-        "throughput": {"seconds": done.seconds, "members": done.members},
+        "heads": heads(settings, sample),
+        "throughput": None,
     }
-    faces = _photographs(output, sample) if summary.blurred else _faces(output, sample)
-    while len(page := _page(data | {"shown": faces})) > _MOST_BYTES:
-        faces = faces[::2]
-    output.put_report(page)
+
+
+def page(
+    data: Mapping[str, Any], shown: list[dict[str, Any]], sections: str = "", script: str = ""
+) -> bytes:
+    """A page, with as many of its pictures as it has room for.
+
+    Args:
+        data: of `page_data`, and what else its sections show.
+        shown: faces or photographs, as `shown_face` and `shown_photo` make them.
+        sections: HTML that comes before the list of faces.
+        script: that fills it in.
+    """
+    while len(made := _page({**data, "shown": shown}, sections, script)) > _MOST_BYTES:
+        shown = shown[::2]
+    return made
 
 
 def heads(settings: Mapping[str, Any], sample: Sample) -> list[str]:
@@ -156,14 +189,25 @@ def _small(output: Output, sample: Sample, side: int) -> Iterator[tuple[int, byt
 def _photographs(output: Output, sample: Sample) -> list[dict[str, Any]]:
     """The sampled photographs with their faces covered, as `_faces` has faces."""
     return [
-        {
-            "of": place,
-            "crop": sample.members[place]["file"],
-            "why": [],
-            "picture": base64.b64encode(picture).decode(),
-        }
-        for place, picture in _small(output, sample, _PHOTO_THUMBNAIL)
+        shown_photo(sample, place, picture)
+        for place, picture in _small(output, sample, PHOTO_THUMBNAIL)
     ]
+
+
+def shown_photo(sample: Sample, place: int, picture: bytes) -> dict[str, Any]:
+    """A photograph with its faces covered, for a page.
+
+    Args:
+        sample: that it is in.
+        place: of its member there.
+        picture: a small JPEG of it.
+    """
+    return {
+        "of": place,
+        "crop": sample.members[place]["file"],
+        "why": [],
+        "picture": base64.b64encode(picture).decode(),
+    }
 
 
 def _throughput(output: Output, created: datetime) -> Throughput:
@@ -188,22 +232,33 @@ def _faces(output: Output, sample: Sample) -> list[dict[str, Any]]:
     pictures: list[bytes | None] = []
     with ThreadPoolExecutor(cores()) as pool:
         while some := list(islice(crops, _CROPS_AT_ONCE)):  # of which each may have megabytes
-            pictures += pool.map(partial(thumbnail, side=_THUMBNAIL), some)
+            pictures += pool.map(partial(thumbnail, side=THUMBNAIL), some)
     return [
-        {
-            "of": places[face["member"]],
-            "score": face["score"],
-            "box": [round(face[side]) for side in ("x", "y", "w", "h")],
-            "crop": face["crop"],
-            "sharpness": _rounded(face, "sharpness", 2) if face.get("sharpness_scale") else None,
-            "yaw": _rounded(face, "yaw", 0),
-            "pitch": _rounded(face, "pitch", 0),
-            "why": face.get("kept_why") or [],
-            "picture": base64.b64encode(picture).decode(),
-        }
+        shown_face(face, places[face["member"]], picture)
         for face, picture in zip(faces, pictures, strict=True)
         if picture is not None
     ]
+
+
+def shown_face(face: dict[str, Any], place: int, picture: bytes) -> dict[str, Any]:
+    """A face, for a page.
+
+    Args:
+        face: of a sample.
+        place: of its member in the sample.
+        picture: a small JPEG of its crop.
+    """
+    return {
+        "of": place,
+        "score": face["score"],
+        "box": [round(face[side]) for side in ("x", "y", "w", "h")],
+        "crop": face["crop"],
+        "sharpness": _rounded(face, "sharpness", 2) if face.get("sharpness_scale") else None,
+        "yaw": _rounded(face, "yaw", 0),
+        "pitch": _rounded(face, "pitch", 0),
+        "why": face.get("kept_why") or [],
+        "picture": base64.b64encode(picture).decode(),
+    }
 
 
 def _rounded(face: dict[str, Any], name: str, digits: int) -> float | None:
@@ -211,8 +266,9 @@ def _rounded(face: dict[str, Any], name: str, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def _page(data: dict[str, Any]) -> bytes:
+def _page(data: dict[str, Any], sections: str, script: str) -> bytes:
     page = files("pipeline").joinpath("report_page.html").read_text("utf-8")
+    page = page.replace("{sections}", sections, 1).replace("{script}", script, 1)
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash_of('style', page)}; script-src {_hash_of('script', page)}"
@@ -229,10 +285,10 @@ def _hash_of(element: str, page: str) -> str:
 
 
 def _with_cut(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    return row | {name: _cut(row[name] or "") for name in names}
+    return row | {name: cut(row[name] or "") for name in names}
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """The text without secrets, and without its middle where it is too long."""
     text = shown(text)
     half = _MOST_CHARACTERS // 2

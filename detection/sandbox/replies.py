@@ -46,7 +46,7 @@ _PHOTOS = _SNIFFED | {"tif": "tiff"}
 _PARENTS_CODES = {ImageErrorCode.TOO_SLOW, ImageErrorCode.DECODER_CRASHED}
 _IMAGE = {
     "number", "width", "height", "crops", "pages", "warnings", "decode_ms", "detect_ms", "crop_ms",
-    "sha256", "photo", "photo_format",
+    "sha256", "photo", "photo_format", "cpu_ms",
 }  # fmt: skip
 _CROP = {
     "rank", "page", "size", "box", "score", "landmarks", "frame", "turn", "sharpness",
@@ -192,6 +192,7 @@ def _image(reply: dict[str, Any], blob: bytes, job: Job) -> Image:
         *(width, height, [], pages, _warnings(reply["warnings"]), decode_ms, detect_ms, crop_ms),
         photo=photo,
         photo_format=photo_format,
+        cpu_ms=_number(reply["cpu_ms"], 0, _MOST_MS),
     )
     for rank, one in enumerate(crops):
         size = _object(one, _CROP)["data"]

@@ -62,12 +62,12 @@ def crop_all(
         return WRONG_USE
     if with_prefect is None:
         with_prefect = configured_url() is not None
-    _set_up_log(verbose=verbose)
+    set_up_log(verbose=verbose)
 
     def run(archive: str, place: str, listener: Listener) -> Summary:
         return _run(archive, place, settings, listener, with_prefect=with_prefect)
 
-    with _terminable():
+    with terminable():
         codes = [
             _crop_one(archive, place, run, as_json=as_json, verbose=verbose)
             for archive, place in outputs.items()
@@ -75,8 +75,8 @@ def crop_all(
     return next((code for code in (FAILED, DONE_WITH_FAILURES) if code in codes), DONE)
 
 
-def _set_up_log(*, verbose: bool) -> None:
-    """What the log would say, the bar and the error line say, unless it is asked for."""
+def set_up_log(*, verbose: bool) -> None:
+    """Show the log where that is asked for: else what it would say, bar and error line say."""
     if verbose:
         to_stderr = logging.StreamHandler()
         to_stderr.setFormatter(_Redacting("%(asctime)s | %(levelname)s | %(message)s", "%H:%M:%S"))
@@ -151,7 +151,7 @@ def _silence() -> str | None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Make SIGTERM end the work as Ctrl-C does: in seconds, with nothing half-written."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:

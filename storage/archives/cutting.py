@@ -35,8 +35,8 @@ def cut(
         Chunks that do not say yet where their bytes are.
     """
     first = number = 0
-    alone = frozenset(nested.tolist())
-    breaks = np.union1d(breaks, np.concatenate([nested, nested + 1])) if alone else breaks
+    single = frozenset(nested.tolist())
+    breaks = np.union1d(breaks, np.concatenate([nested, nested + 1])) if single else breaks
     while first < len(end):
         fits = np.searchsorted(end, begin[first] + size.bytes, side="right")
         following = np.searchsorted(breaks, first, side="right")
@@ -50,9 +50,19 @@ def cut(
             0,
             0,
             duplicates=frozenset(duplicates),
-            nested=first in alone,
+            nested=first in single,
         )
         first, number = last, number + 1
+
+
+def alone(index: int, *, again: bool) -> Chunk:
+    """A chunk of one member, without a number, that does not say yet where its bytes are.
+
+    Args:
+        index: of the member.
+        again: whether its crop name is an earlier one's already.
+    """
+    return Chunk(0, index, 1, 0, 0, duplicates=frozenset([index] if again else []))
 
 
 def places(cost: npt.ArrayLike) -> tuple[Column, Column]:

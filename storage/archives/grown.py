@@ -6,6 +6,7 @@ what has become of them, and what else there is.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -239,6 +240,16 @@ class GrownArchive:
         """See `storage.archives.members.Archive.listed`."""
         for piece in self._pieces:
             yield from piece.listed()
+
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Give some members alone; see `storage.archives.members.Archive.picked`."""
+        begin = [lot.first for lot in self._lots]
+        for index in indexes:
+            place = bisect_right(begin, index) - 1
+            first = begin[place]
+            [chunk] = self._pieces[place].picked([index - first])
+            again = frozenset([index] if chunk.duplicates else [])
+            yield replace(chunk, first=index, duplicates=again)
 
     def nested(self) -> Iterator[Chunk]:
         """Nothing: all that may be opened is."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -14,7 +14,7 @@ from functools import partial
 import pyarrow as pa
 
 from storage.archives.ahead import read_ahead, readers
-from storage.archives.cutting import cut, places
+from storage.archives.cutting import alone, cut, places
 from storage.archives.files import Row, decode, encode, error_of, local_files, remote_files
 from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
 from storage.archives.naming import Names
@@ -94,14 +94,16 @@ class Listing:
         """Give each file; see `storage.archives.members.Archive.listed`."""
         return (Listed(self.shown(row.name), row.size) for row in self.rows())
 
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Give some files alone; see `storage.archives.members.Archive.picked`."""
+        rows, again = self.rows(), self._names().again
+        for index in indexes:
+            directory = encode(rows[index : index + 1])
+            yield replace(alone(index, again=bool(again[index])), directory=directory)
+
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the files; see `storage.archives.members.Archive.nested`."""
-        rows, names = self.rows(), self._names()
-        again = names.again
-        for index in names.nested.tolist():
-            twice = frozenset([index] if again[index] else [])
-            row = encode(rows[index : index + 1])
-            yield Chunk(0, index, 1, 0, 0, row, duplicates=twice, nested=True)
+        return self.picked(self._names().nested.tolist())
 
     def inner(self, chunk: Chunk) -> Inner | None:
         """Find an archive among the files; see `storage.archives.members.Archive.inner`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -207,6 +207,13 @@ class Archive(Protocol):
         Raises:
             TransientError: storage failed; nothing is known about the members not yet yielded.
             ArchiveError: the archive is no longer the one that was opened.
+        """
+        ...
+
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """A chunk of its own for each of some members, which has no number, in their order.
+
+        Of a compressed TAR none: it can only be read in order.
         """
         ...
 

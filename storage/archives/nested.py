@@ -8,15 +8,16 @@ archive in an archive in an archive has one such layer in front of another.
 from __future__ import annotations
 
 import base64
-import json
-import struct
 import threading
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from storage.archives.expand import METHODS, expanded, method_of
 from storage.archives.foreign import foreign
+from storage.archives.layers import Opened, entry_alone, pack, row_alone, unpack
 from storage.archives.members import Archive, Chunk, ChunkSize, Entry, Inner, Limits, Listed, doubts
 from storage.archives.ranges import Copies
 from storage.archives.tar import TarArchive
@@ -38,28 +39,11 @@ from storage.fs.fingerprint import Fingerprint
 from storage.fs.location import RangeReader
 from storage.output.names import shortened
 
-_MARK = b"\0nested\xff"  # begins no directory: of a ZIP's this would be an offset of 2^63 and more
-_LENGTH = struct.Struct("<I")
 # What photographs are packed in is never packed this densely again; a bomb is.
 _DENSEST, _SMALL = 100, 16 << 20
 _WHOLE = 64 << 20  # bytes in a chunk of an inner archive that is read a chunk at a time
 _NOTES = 20  # lines that are told of all inner archives
 _ONE_BY_ONE = ("folder", "list")  # where one file says nothing about the others
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """An inner archive, or why it has a row of its own.
-
-    Attributes:
-        layer: what finds it again.
-        archive: with its members planned; None where there is a row.
-        members: in it; 1 for the row.
-    """
-
-    layer: dict[str, Any]
-    archive: Archive | None = None
-    members: int = 1
 
 
 @dataclass(slots=True)
@@ -96,7 +80,7 @@ class NestedArchive:
         self._budget = budget
         self._copies = copies or Copies()
         self._lock = threading.Lock()
-        self._planned: dict[int, _Opened] | None = None
+        self._planned: dict[int, Opened] | None = None
         self._notes: list[str] = []
 
     @property
@@ -157,14 +141,14 @@ class NestedArchive:
 
     def read(self, chunk: Chunk, *, last_try: bool = False) -> Iterator[Entry]:
         """Read a chunk of whichever archive; see `storage.archives.members.Archive.read`."""
-        found = _unpack(chunk.directory)
+        found = unpack(chunk.directory)
         if found is None:
             yield from self.outer.read(chunk, last_try=last_try)
             return
         layer, directory = found
         name, following = str(layer["name"]), chunk.first
         if (row := layer.get("row")) is not None:
-            yield _entry_alone(chunk.first, name, row)
+            yield entry_alone(chunk.first, name, row)
             return
         try:
             archive = self._found(layer, chunk.data)
@@ -203,6 +187,41 @@ class NestedArchive:
             for one in found.archive.listed():
                 yield one._replace(name=shortened(f"{found.layer['name']}/{one.name}"))
 
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Give some members of all archives; see `storage.archives.members.Archive.picked`."""
+        if self.outer.members is None:
+            return
+        opened = sorted(self._plan().items())
+        more = accumulate((one.members - 1 for _, one in opened), initial=0)
+        # where the members of each inner archive begin among those of all
+        begin = [at + before for (at, _), before in zip(opened, more, strict=False)]
+
+        def found(index: int) -> tuple[int, Opened | None, int]:
+            """The outer member, what it is if it is an archive, and the member's place in that."""
+            last = bisect_right(begin, index) - 1
+            if last < 0:
+                return index, None, 0
+            at, inner = opened[last]
+            place = index - begin[last]
+            if place < inner.members:
+                return at, inner, place
+            return at + 1 + place - inner.members, None, 0
+
+        all_found = [found(index) for index in indexes]
+        outers = self.outer.picked([at for at, _, _ in all_found])
+        for index, outer, (_, inner, place) in zip(indexes, outers, all_found, strict=True):
+            chunk = outer if inner is None else self._picked_in(inner, outer, place)
+            again = frozenset([index] if chunk.duplicates else [])
+            yield replace(chunk, number=0, first=index, duplicates=again)
+
+    def _picked_in(self, opened: Opened, outer: Chunk, place: int) -> Chunk:
+        """One member of an inner archive, or the row that stands for that."""
+        if opened.archive is None:
+            return replace(outer, directory=pack(opened.layer, b""))
+        [chunk] = opened.archive.picked([place])
+        again = outer.duplicates or chunk.duplicates
+        return replace(chunk, directory=pack(opened.layer, chunk.directory), duplicates=again)
+
     def nested(self) -> Iterator[Chunk]:
         """Nothing: all that may be opened is."""
         return iter(())
@@ -211,7 +230,7 @@ class NestedArchive:
         """Nothing: all that may be opened is."""
         return None
 
-    def _plan(self) -> dict[int, _Opened]:
+    def _plan(self) -> dict[int, Opened]:
         """What the inner archives are, by their index in the outer one."""
         with self._lock:
             if self._planned is None:
@@ -239,7 +258,7 @@ class NestedArchive:
         if opened is None:
             yield outer
         elif opened.archive is None:
-            yield replace(outer, directory=_pack(opened.layer, b""), data=None)
+            yield replace(outer, directory=pack(opened.layer, b""), data=None)
         else:
             if not opened.archive.piecemeal:
                 size = ChunkSize(size.members, min(size.bytes, _WHOLE))
@@ -247,12 +266,12 @@ class NestedArchive:
                 everyone = range(chunk.first, chunk.first + chunk.count)
                 yield replace(
                     chunk,
-                    directory=_pack(opened.layer, chunk.directory),
+                    directory=pack(opened.layer, chunk.directory),
                     data=outer.data,
                     duplicates=frozenset(everyone) if outer.duplicates else chunk.duplicates,
                 )
 
-    def _open(self, outer: Chunk, room: int) -> _Opened | None:
+    def _open(self, outer: Chunk, room: int) -> Opened | None:
         """Open the archive that is the member of a chunk; None where it is to be skipped.
 
         Args:
@@ -280,19 +299,19 @@ class NestedArchive:
             archive = self._reader_of(reader, layer, budget, room)
             members = archive.members or 0
             self._notes += (f"{inner.name}: {line}" for line in archive.notes)
-            return _Opened(layer, archive, members)
+            return Opened(layer, archive, members)
         except EmptyError:
-            return _alone(inner, SkipReason.EMPTY_ARCHIVE)
+            return row_alone(inner, SkipReason.EMPTY_ARCHIVE)
         except TooManyError as error:
-            return _alone(inner, MemberError(MemberErrorCode.TOO_LARGE, str(error)))
+            return row_alone(inner, MemberError(MemberErrorCode.TOO_LARGE, str(error)))
         except ArchiveError as error:
-            return _alone(inner, MemberError(MemberErrorCode.CORRUPT_ENTRY, str(error)))
+            return row_alone(inner, MemberError(MemberErrorCode.CORRUPT_ENTRY, str(error)))
         except MemberError as error:
-            return _alone(inner, error)
+            return row_alone(inner, error)
         except TransientError as error:
             if self.kind != "list":  # whose servers have nothing to do with one another
                 raise
-            return _alone(inner, unreadable(error))
+            return row_alone(inner, unreadable(error))
 
     def _found(self, layer: dict[str, Any], data: bytes | None) -> Archive:
         """An inner archive again, for reading what is known of it: no index is read."""
@@ -386,31 +405,3 @@ def _bounded(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
                 f"it unpacks to more than {most} bytes; unpack it first, or store it uncompressed",
             )
         yield piece
-
-
-def _alone(inner: Inner, why: MemberError | SkipReason) -> _Opened:
-    """What stands for an archive that is not opened."""
-    if isinstance(why, SkipReason):
-        return _Opened({"name": inner.name, "row": [inner.size, why.value, None]})
-    return _Opened({"name": inner.name, "row": [inner.size, why.code.value, str(why)]})
-
-
-def _entry_alone(index: int, name: str, row: list[Any]) -> Entry:
-    size, code, message = row
-    if message is None:
-        return Entry(index, name, size, skip=SkipReason(code))
-    return Entry(index, name, size, error=MemberError(MemberErrorCode(code), message))
-
-
-def _pack(layer: dict[str, Any], directory: bytes) -> bytes:
-    head = json.dumps(layer).encode()
-    return _MARK + _LENGTH.pack(len(head)) + head + directory
-
-
-def _unpack(directory: bytes) -> tuple[dict[str, Any], bytes] | None:
-    """The layer in front of a chunk's directory, and the rest; None where there is none."""
-    if not directory.startswith(_MARK):
-        return None
-    (length,) = _LENGTH.unpack_from(directory, len(_MARK))
-    begin = len(_MARK) + _LENGTH.size
-    return json.loads(directory[begin : begin + length]), directory[begin + length :]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from storage.archives.cutting import Column, Marks, cut
+from storage.archives.cutting import Column, Marks, alone, cut
 from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
 from storage.archives.naming import Names
 from storage.archives.ranges import Part
@@ -99,12 +99,15 @@ class TarArchive:
         for member, _ in self._members():
             yield Listed(spelling.text(member.name), member.size)
 
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Give some members alone; see `storage.archives.members.Archive.picked`."""
+        index = self._index()
+        for at in indexes:
+            yield index.filled(alone(at, again=bool(index.again[at])))
+
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the members; see `storage.archives.members.Archive.nested`."""
-        index = self._index()
-        for at in index.nested.tolist():
-            twice = frozenset([at] if index.again[at] else [])
-            yield index.filled(Chunk(0, at, 1, 0, 0, duplicates=twice, nested=True))
+        return self.picked(self._index().nested.tolist())
 
     def inner(self, chunk: Chunk) -> Inner | None:
         """Find an archive among the members; see `storage.archives.members.Archive.inner`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from storage.archives.expand import Method, expanded
 from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
@@ -94,6 +94,10 @@ class TarStream:
 
     def listed(self) -> Iterator[Listed]:
         """Nothing: see `storage.archives.members.Archive.listed`."""
+        return iter(())
+
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Nothing: see `storage.archives.members.Archive.picked`."""
         return iter(())
 
     def nested(self) -> Iterator[Chunk]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice, starmap
@@ -22,7 +22,7 @@ from storage.errors import ArchiveError, MemberError, SkipReason, TransientError
 from storage.fs.location import RangeReader
 
 _PIECE = 1 << 22  # bytes
-_REMOTE_PIECE = 1 << 24  # bytes; several times as many at once cost the client twice the CPU each
+REMOTE_PIECE = 1 << 24  # bytes; several times as many at once cost the client twice the CPU each
 _AHEAD = 1 << 26  # bytes
 _AT_ONCE = 8  # pieces, over all chunks in flight
 
@@ -78,9 +78,14 @@ class ZipArchive:
         """Give each row of the directory; see `storage.archives.members.Archive.listed`."""
         return self._plan().listed()
 
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Give some members alone; see `storage.archives.members.Archive.picked`."""
+        return self._plan().picked(indexes)
+
     def nested(self) -> Iterator[Chunk]:
         """Give the archives among the members; see `storage.archives.members.Archive.nested`."""
-        return self._plan().inner()
+        plan = self._plan()
+        return plan.picked(plan.nested.tolist())
 
     def inner(self, chunk: Chunk) -> Inner | None:
         """Find an archive among the members; see `storage.archives.members.Archive.inner`."""
@@ -108,7 +113,7 @@ class ZipArchive:
         ]
         wanted = [place for place, why in zip(places, refused, strict=True) if why is None]
         heads = sorted(place for row, place in enumerate(places) if row not in overlaps)
-        most = _PIECE if self._reader.location.is_local else _REMOTE_PIECE
+        most = _PIECE if self._reader.location.is_local else REMOTE_PIECE
         contents = self._from_places(wanted, _pieces(wanted, heads, told.spans, most), last_try)
         for row, (name, why) in enumerate(zip(names, refused, strict=True)):
             index, size = chunk.first + row, int(rows.size[row])

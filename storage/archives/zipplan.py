@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from storage.archives.cutting import Column, Marks, cut, places
+from storage.archives.cutting import Column, Marks, alone, cut, places
 from storage.archives.members import Chunk, ChunkSize, Limits, Listed
 from storage.archives.naming import Names
 from storage.archives.spelling import Sample, Spelling
@@ -74,11 +74,10 @@ class ZipPlan:
             for row, (size, crc) in enumerate(zip(sizes, sums, strict=True)):
                 yield Listed(member_name(self.raw, rows, row, self.spelling), size, crc)
 
-    def inner(self) -> Iterator[Chunk]:
-        """Give the archives among the members; see `storage.archives.members.Archive.nested`."""
-        for at in self.nested.tolist():
-            twice = frozenset([at] if self.again[at] else [])
-            yield self._filled(Chunk(0, at, 1, 0, 0, duplicates=twice, nested=True), 0)
+    def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
+        """Give some members alone; see `storage.archives.members.Archive.picked`."""
+        for at in indexes:
+            yield self._filled(alone(at, again=bool(self.again[at])), 0)
 
     def _filled(self, chunk: Chunk, waste: int) -> Chunk:
         """The chunk with what `read` needs."""

@@ -274,6 +274,18 @@ def assemble(
     return totals
 
 
+def tables(rows: Sequence[MemberRow]) -> tuple[bytes, bytes]:
+    """The manifest and the faces of some members, as two Parquet files, in memory."""
+    part = pa.Table.from_pylist([_as_dict(row) for row in rows], schema=PART_SCHEMA)
+    made = (io.BytesIO(), io.BytesIO())
+    for table, sink in zip(
+        (part.select(MANIFEST_SCHEMA.names), _faces_of(part)), made, strict=True
+    ):
+        pq.write_table(table, sink)
+    manifest, faces = made
+    return manifest.getvalue(), faces.getvalue()
+
+
 def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
     """The `failed_rows` of a finished manifest, read a row group at a time."""
     columns = ["status", *FAILED_COLUMNS]

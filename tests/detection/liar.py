@@ -76,6 +76,7 @@ ANSWERS: dict[str, Callable[[Any, bytes], bytes]] = {
     "a width of true": _changed(width=True),
     "a height of 0": _changed(height=0),
     "a time of NaN": _changed(decode_ms=float("nan")),
+    "less CPU than none": _changed(cpu_ms=-1.0),
     "a digest that is a path": _changed(sha256="../" * 21 + "a"),
     "another image's answer": _changed(number=7),
     "an unknown error": _raw(b'{"number": 1, "error": "nonsense", "message": "A."}'),

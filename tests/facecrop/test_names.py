@@ -26,7 +26,7 @@ print(dir(facecrop))
     unchanged, imported, names = told.splitlines()
     assert unchanged == "True"
     assert imported == "{'facecrop'}"
-    assert names == "['CropSettings', 'Summary', 'crop', 'crop_archive']"
+    assert names == "['CropSettings', 'Preview', 'Summary', 'crop', 'crop_archive', 'preview']"
 
 
 @pytest.mark.slow

@@ -32,7 +32,18 @@ def read_all(archive: Archive, size: ChunkSize) -> list[Entry]:
         for entry in read:
             assert [entry.data, entry.skip, entry.error].count(None) == 2
         entries += read
+    if archive.members is not None:
+        indexes = list(range(len(entries)))[::-1]
+        picked = [entry for one in archive.picked(indexes) for entry in archive.read(one)]
+        assert list(map(_told, picked)) == list(map(_told, reversed(entries)))
     return entries
+
+
+def _told(entry: Entry) -> tuple[object, ...]:
+    """An entry, comparable: what is wrong with a damaged one may depend on what is read with it."""
+    data = None if entry.data is None else bytes(entry.data)
+    fails = entry.error is not None
+    return entry.index, entry.name, entry.size, data, entry.skip, fails, entry.warnings
 
 
 def names_and_data(entries: list[Entry]) -> list[tuple[str, bytes | None]]:

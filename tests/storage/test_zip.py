@@ -24,7 +24,7 @@ def piece(request: pytest.FixtureRequest) -> Iterator[None]:
     """How much is read at once: it makes no difference to what is read."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("storage.archives.zip._PIECE", request.param)
-        patch.setattr("storage.archives.zip._REMOTE_PIECE", request.param)
+        patch.setattr("storage.archives.zip.REMOTE_PIECE", request.param)
         yield
 
 
@@ -359,7 +359,7 @@ def test_members_out_of_order_and_far_apart(tmp_path: Path) -> None:
 def test_what_is_read_at_once_is_bounded_whatever_the_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("storage.archives.zip._REMOTE_PIECE", 1000)
+    monkeypatch.setattr("storage.archives.zip.REMOTE_PIECE", 1000)
     monkeypatch.setattr("storage.archives.zip._PIECE", 1000)
     sizes = [100, 300, 2500, 200, 200, 200, 200, 10, 900, 400]
     cases = [record(b"%d.jpg" % i, bytes([i]) * size) for i, size in enumerate(sizes)]

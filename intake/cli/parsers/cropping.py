@@ -9,7 +9,7 @@ from intake.cli.parsers.values import A_LINE, EXIT_CODES, Commands, add_json, ad
 
 CROP = "crop:crop_all"
 HELP_ALL = "--help-all"
-_SETTINGS = (
+SETTINGS = (
     f"{HELP_ALL} shows all settings. Each may also be given as FACECROP_GROUP_FIELD in the "
     "environment."
 )
@@ -26,7 +26,7 @@ def _add_crop(commands: Commands, *, everything: bool) -> None:
         "crop",
         help="crop archives here and now",
         description="Crop archives on this machine. Run again, it goes on where it stopped.",
-        epilog=f"{_SETTINGS} {EXIT_CODES}",
+        epilog=f"{SETTINGS} {EXIT_CODES}",
         allow_abbrev=False,
     )
     crop.add_argument(
@@ -51,7 +51,7 @@ def _add_crop(commands: Commands, *, everything: bool) -> None:
         help="whether the batch is a flow run of Prefect's, on its dashboard, or needs no Prefect "
         "(default: where PREFECT_API_URL or a profile names a server)",
     )
-    _add_settings(crop, everything=everything)
+    add_settings(crop, everything=everything)
     crop.set_defaults(function=CROP)
 
 
@@ -60,7 +60,7 @@ def _add_submit(commands: Commands, *, everything: bool) -> None:
         "submit",
         help="hand an archive to a Prefect deployment",
         description="Start a run of a deployment on the Prefect server of PREFECT_API_URL.",
-        epilog=f"{_SETTINGS} {EXIT_CODES}",
+        epilog=f"{SETTINGS} {EXIT_CODES}",
     )
     submit.add_argument("archive", metavar="ARCHIVE", help="as for `facecrop crop`")
     submit.add_argument("--output", required=True, metavar="DIR", help="folder or URI")
@@ -80,11 +80,12 @@ def _add_submit(commands: Commands, *, everything: bool) -> None:
     submit.add_argument("--project", default="", metavar="NAME", help="whom the batch is for")
     add_watch(submit)
     add_json(submit, A_LINE)
-    _add_settings(submit, everything=everything)
+    add_settings(submit, everything=everything)
     submit.set_defaults(function="submit:submit")
 
 
-def _add_settings(parser: argparse.ArgumentParser, *, everything: bool) -> None:
+def add_settings(parser: argparse.ArgumentParser, *, everything: bool) -> None:
+    """Add a flag for each setting; with all of them in its help, or those of most people."""
     parser.add_argument(
         HELP_ALL, action="help", help="show this help message with all settings and exit"
     )

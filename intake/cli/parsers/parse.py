@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from intake.cli.parsers import batches, cropping, machines, stores
+from intake.cli.parsers import batches, cropping, machines, preview, stores
 from intake.cli.parsers.values import EXIT_CODES
 
 
@@ -32,6 +32,7 @@ def parse(argv: list[str] | None) -> tuple[str, dict[str, Any]]:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     everything = cropping.HELP_ALL in (sys.argv if argv is None else argv)
     cropping.add_commands(commands, everything=everything)
+    preview.add_commands(commands, everything=everything)
     for others in (batches, stores, machines):
         others.add_commands(commands)
     given = vars(parser.parse_args(argv))

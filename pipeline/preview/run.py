@@ -1,0 +1,229 @@
+"""A preview: some members of an archive cropped, and what all of it would come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.batch import limits_of
+from pipeline.cores import cores as own_cores
+from pipeline.images import warm_up
+from pipeline.preview.compare import Compared, compared, profiles_of
+from pipeline.preview.cropping import each_member
+from pipeline.preview.estimate import Estimate, Scale, Way, core_seconds, estimate
+from pipeline.preview.page import make_page
+from pipeline.preview.sampling import Sampled
+from pipeline.preview.schedule import Schedule, Work, schedule
+from pipeline.progress import Progress, Snapshot
+from pipeline.retries import retried
+from pipeline.settings import CropSettings
+from pipeline.summary import Summary
+from storage.archives.members import Archive, Chunk, Entry
+from storage.archives.opening import open_archive
+from storage.errors import OutputError
+from storage.fs.redact import shown
+from storage.output.counts import Counts
+from storage.output.ownfile import OwnFile
+
+DEFAULTS = CropSettings()
+COUNT = 200
+"""Members in a sample, where nothing else is said: as many as a coffee lasts."""
+
+MOST = 10_000
+"""Members in a sample, whose rows and small pictures are held in memory."""
+
+_MARK = b"<!-- Facecrop preview -->"
+_ONE_IN_A_PLACE = 0
+
+
+class Preview(BaseModel):
+    """What a batch would come to, and how that is known.
+
+    Attributes:
+        archive, report: their URIs.
+        seed: of the sample: the same one gives the same members.
+        estimate: of the batch.
+        schedule: how long it takes, and how many workers have it done by some time.
+        profiles: what each profile that was compared would come to.
+        disagreements: faces of the sample that not all of these find.
+        notes: what a person should know of it, a line each.
+        seconds: that the preview took.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    archive: str
+    report: str
+    seed: int
+    estimate: Estimate
+    schedule: Schedule
+    profiles: list[Way]
+    disagreements: int
+    notes: list[str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be previewed.
+
+    Attributes:
+        count: members in the sample, at most.
+        seed: of the sample.
+        compare: profiles to be put side by side.
+        workers, cores: that the batch is to have; 0 cores for as many as this machine has.
+        by: when it is to be done, if somebody asks.
+    """
+
+    count: int = COUNT
+    seed: int = 1
+    compare: Sequence[str] = ()
+    workers: int = 1
+    cores: int = 0
+    by: datetime | None = None
+
+
+def preview(
+    archive: str,
+    output: str = "preview.html",
+    settings: CropSettings = DEFAULTS,
+    *,
+    count: int = COUNT,
+    seed: int = 1,
+    compare: Sequence[str] = (),
+    workers: int = 1,
+    cores: int = 0,
+    by: datetime | None = None,
+    on_progress: Callable[[Snapshot], None] = lambda _: None,
+) -> Preview:
+    """Crop some members of an archive, spread evenly over it, and estimate what all would come to.
+
+    Nothing is read of the others, but for an archive's index. Of a compressed TAR the beginning is
+    read, as it has none; the estimate then says so, and has no intervals.
+
+    Args:
+        archive: as `pipeline.local.crop` takes it.
+        output: of the report, one HTML file; a path or a URI. A preview that is there is replaced.
+        settings: everything that may be chosen of the batch.
+        count, seed, compare, workers, cores, by: see `Asked`.
+        on_progress: called with the counts so far, in the calling thread.
+
+    Raises:
+        ArchiveError: the archive cannot be used; the message says why and what to do.
+        OutputError: the report cannot be written there.
+        ProfileError: what is to be compared is no profile.
+        TransientError: storage failed on every attempt; run it again.
+    """
+    asked = Asked(count, seed, compare, workers, cores, by)
+    page = OwnFile(output, _MARK)
+    page.check()
+    made, html = make_preview(archive, output, settings, asked, on_progress, page)
+    retried(lambda _: page.put(html))
+    return made
+
+
+def make_preview(
+    archive: str,
+    output: str,
+    settings: CropSettings,
+    asked: Asked,
+    on_progress: Callable[[Snapshot], None],
+    page: OwnFile,
+) -> tuple[Preview, bytes]:
+    """The preview, and its page, which is not written.
+
+    Args and errors are those of `preview`; `page` is where it is to be written.
+    """
+    began = time.monotonic()
+    created = datetime.now(UTC)
+    profiles = profiles_of(list(asked.compare), settings)
+    warm_up(settings.run.threads)
+    limits, names = limits_of(settings), settings.input.name_encoding
+    opened = retried(lambda _: open_archive(archive, limits, names=names))
+    if opened.kind == "folder" and page.lies_in(archive):
+        raise OutputError(
+            f"{output} lies in {archive}, so it would be taken for a member. Name another place."
+        )
+    sampled = retried(lambda _: Sampled.of(opened, asked.count, asked.seed))
+    indexed = time.monotonic() - began
+    progress = Progress(sampled.count, opened)
+    progress.begin(_ONE_IN_A_PLACE)
+
+    def work(entry: Entry, chunk: Chunk) -> Compared:
+        done = compared(entry, chunk, settings, profiles)
+        progress.add(_ONE_IN_A_PLACE, done.chosen.row)
+        return done
+
+    def tick() -> None:
+        on_progress(progress.snapshot())
+
+    found = each_member(sampled, settings.run.threads, work, tick)
+    found.sort(key=lambda one: one.chosen.row.member)
+    tick()
+    tried = [one.chosen for one in found]
+    told = estimate(sampled, tried, settings)
+    streams = opened.members is None
+    to_do = Work.of(told, indexed, settings.run.shard_members, whole=streams)
+    plan = schedule(to_do, asked.workers, asked.cores or own_cores(), asked.by, datetime.now(UTC))
+    counts = Counts()
+    for one in tried:
+        counts.add(one.row)
+    seconds = time.monotonic() - began
+    blurred = settings.covers is not None
+    summary = Summary.of(
+        opened.uri, output, counts, 0, seconds, _notes(opened, told), blurred=blurred
+    )
+    differences = [difference for one in found for difference in one.differences]
+    made = Preview(
+        archive=shown(opened.uri),
+        report=shown(page.uri),
+        seed=asked.seed,
+        estimate=told,
+        schedule=plan,
+        profiles=_ways(sampled, found, profiles),
+        disagreements=len(differences),
+        notes=[shown(line) for line in summary.notes],
+        seconds=round(seconds, 3),
+    )
+    return made, make_page(made, summary, tried, differences, settings, created)
+
+
+def _ways(
+    sampled: Sampled, found: Sequence[Compared], profiles: Mapping[str, CropSettings]
+) -> list[Way]:
+    """What each profile would come to."""
+    scale = Scale.of(sampled)
+    ways = []
+    for name in profiles:
+        faces = [len(one.profiles[name].row.face_rows) for one in found]
+        ways.append(
+            Way(
+                profile=name,
+                faces_seen=sum(faces),
+                faces=scale.total(map(float, faces)),
+                core_seconds=core_seconds(scale, [one.profiles[name] for one in found]),
+            )
+        )
+    return ways
+
+
+def _notes(archive: Archive, told: Estimate) -> list[str]:
+    """What is to be said of the estimate before anybody believes it."""
+    notes = list(archive.notes)
+    if told.of_beginning:
+        notes.insert(
+            0,
+            f"only the beginning of a compressed TAR can be read without the rest: these are its "
+            f"first {told.sampled:,} members, the estimate takes all others to be like them, and "
+            "has no intervals",
+        )
+    elif told.sampled < told.members.estimate:
+        notes.append(
+            "of what only a few members are, such as photographs of large crowds, the sample may "
+            "have none: then there are more faces, bytes and hours than their intervals say"
+        )
+    return notes
