@@ -33,7 +33,7 @@ def lines(told: Estimate, plan: Schedule) -> list[Line]:
         *_with_codes("Skipped, no photographs", told.skipped, told.skips),
         _line("Time on one core", told.core_seconds, duration, "as measured here"),
         _line(
-            f"Time on {_workers(plan.workers, plan.cores)}",
+            f"Time on {_workers(plan.workers, plan.cores)}{_idle(plan)}",
             plan.seconds,
             duration,
             "as measured here",
@@ -71,6 +71,11 @@ def _by(plan: Schedule) -> Iterator[Line]:
     sure = plan.workers_by_surely
     surely = f"{_workers(sure, plan.cores)} surely" if sure else f"not surely: {_most(plan)}"
     yield Line(label, _workers(plan.workers_by, plan.cores), surely)
+
+
+def _idle(plan: Schedule) -> str:
+    """What is to be said of workers that have nothing to do."""
+    return f", {plan.most_workers:,} of them at work" if plan.workers > plan.most_workers else ""
 
 
 def _most(plan: Schedule) -> str:
