@@ -15,15 +15,13 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any
 
-from storage.archives.expand import METHODS, expanded, method_of
-from storage.archives.foreign import foreign
+from storage.archives.expand import METHODS, expanded
+from storage.archives.innerfile import bounded, kind_of
 from storage.archives.layers import Opened, entry_alone, pack, row_alone, unpack
 from storage.archives.members import Archive, Chunk, ChunkSize, Entry, Inner, Limits, Listed, doubts
 from storage.archives.ranges import Copies
 from storage.archives.tar import TarArchive
-from storage.archives.tarheaders import BLOCK, is_header
 from storage.archives.zip import ZipArchive
-from storage.archives.zipdirectory import find_end
 from storage.errors import (
     ArchiveError,
     EmptyError,
@@ -295,7 +293,7 @@ class NestedArchive:
             budget = self._budget or _Budget(most)
             layer["most"] = min(most, budget.left)
             reader = self._content(inner, layer, budget)
-            layer["kind"] = _kind(reader)
+            layer["kind"] = kind_of(reader)
             archive = self._reader_of(reader, layer, budget, room)
             members = archive.members or 0
             self._notes += (f"{inner.name}: {line}" for line in archive.notes)
@@ -368,40 +366,6 @@ class NestedArchive:
         most = int(layer["most"])
         place = f"{self.uri}\0{layer['start']}\0{layer['end']}\0{layer['directory']}\0"
         key = f"{place}{stage}".encode(errors="surrogatepass")
-        copy = self._copies.get(key, layer["name"], lambda: _bounded(pieces(), most))
+        copy = self._copies.get(key, layer["name"], lambda: bounded(pieces(), most))
         budget.left = max(0, budget.left - copy.size)
         return copy
-
-
-def _kind(reader: RangeReader) -> str:
-    """What a file is, by its first bytes.
-
-    Raises:
-        ArchiveError: nothing that is opened.
-    """
-    head = reader.read(0, min(BLOCK, reader.size))
-    if head[:4] in (b"PK\3\4", b"PK\5\6"):
-        return "zip"
-    if is_header(head):
-        return "tar"
-    if (method := method_of(head)) is not None:
-        return method.name
-    if not head.strip(b"\0"):
-        raise EmptyError(f"{reader.uri} is empty")
-    if find_end(reader) is not None:
-        return "zip"
-    if (what := foreign(reader, head)) is not None:
-        raise ArchiveError(f"it {what}")
-    raise ArchiveError("it is named like an archive, and is none that Facecrop reads, or damaged")
-
-
-def _bounded(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
-    size = 0
-    for piece in pieces:
-        size += len(piece)
-        if size > most:
-            raise MemberError(
-                MemberErrorCode.TOO_LARGE,
-                f"it unpacks to more than {most} bytes; unpack it first, or store it uncompressed",
-            )
-        yield piece
