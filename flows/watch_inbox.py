@@ -8,6 +8,7 @@ from pydantic import Field
 from pipeline.settings import CropSettings
 from tasks.inbox import (
     Started,
+    at_work,
     find_deployment,
     list_inbox,
     look_again,
@@ -30,6 +31,7 @@ def watch_inbox(
     settings: CropSettings = DEFAULTS,
     priority: Annotated[int, Field(ge=1, le=10)] = 5,
     settle_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60,
+    folders: bool = False,
 ) -> list[Started]:
     """Scan an inbox once, and start a batch for each archive that has stopped growing.
 
@@ -45,6 +47,8 @@ def watch_inbox(
         settings: of every batch.
         priority: 1 (first) to 10 of the batches and their shards on the work pool.
         settle_seconds: how many seconds ago an archive must have been written last.
+        folders: whether each folder right in the inbox is an archive, too, with all that lies in
+            it. When it has grown, and lies still again, its batch is extended.
 
     Returns:
         The batches that this run started.
@@ -57,10 +61,14 @@ def watch_inbox(
     """
     plain_logs()
     started: list[Started] = []
-    still, waiting = split(list_inbox(inbox, output), settle_seconds)
+    still, waiting = split(list_inbox(inbox, output, folders), settle_seconds)
     if still:
         target = find_deployment(deployment)
-        if new := without_run(still, target):
+        new = without_run(still, target)
+        if running := at_work(new):
+            waiting |= running
+            new = [archive for archive in new if archive not in running]
+        if new:
             changed = look_again(new)
             waiting |= changed
             whole = [archive for archive in new if archive not in changed]

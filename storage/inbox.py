@@ -11,16 +11,16 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from storage.errors import ArchiveError, OutputError
 from storage.fs.faults import foreign, translate, translated
-from storage.fs.fingerprint import TIMES, Fingerprint, version, written_at
+from storage.fs.fingerprint import Fingerprint, fingerprint_of
 from storage.fs.location import Location, probe, resolve
+from storage.inbox_folders import Held, held, local_folders, remote_folders, time_of
 from storage.output.layout import BATCH
 from storage.output.output import Output
 
@@ -33,19 +33,23 @@ _TEXT_BYTES = 120  # of an archive's path, in its folder's name; a file system a
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An archive in the inbox, as a listing has it.
+    """An archive in the inbox, or a folder, as a listing has it.
 
     Attributes:
         name: its path below the inbox.
         uri: where it is, as a batch opens it.
         fingerprint: tells it from what had this name before and what will have it next.
         modified: when it was last written, in seconds since 1970 by its storage's clock.
+        is_folder: whether it is a folder, whose batch grows with it.
+        copying: a file in it that is still being copied.
     """
 
     name: str
     uri: str
     fingerprint: Fingerprint
     modified: float
+    is_folder: bool = False
+    copying: str = ""
 
     @property
     def key(self) -> str:
@@ -53,12 +57,21 @@ class Arrival:
         return f"inbox-{self._digest(self.uri, 16)}"
 
     @property
+    def tag(self) -> str:
+        """What a run of a folder's batch can be found by, whatever the folder held then."""
+        return f"inbox-folder-{_digest([self.uri], 8)}"
+
+    @property
     def folder(self) -> str:
-        """The name of its batch's folder: text for people, then what makes it the only one."""
+        """The name of its batch's folder: text for people, then what makes it the only one.
+
+        A folder keeps its batch when it grows.
+        """
         stem = self.name.removesuffix(_ending(self.name))
         text = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", stem)).strip("-")
         text = text.encode()[:_TEXT_BYTES].decode(errors="ignore")
-        return f"{text}-{self._digest(self.name, 8)}".lstrip("-")
+        only = _digest([self.name, "folder"], 8) if self.is_folder else self._digest(self.name, 8)
+        return f"{text}-{only}".lstrip("-")
 
     def growing(self, now: float, settle_seconds: float) -> str | None:
         """Say why it may still be being written, or None if it lay still for long enough.
@@ -71,6 +84,8 @@ class Arrival:
         age = now - self.modified
         if not self.fingerprint.size:
             return "it is empty"
+        if self.copying:
+            return f"{self.copying} in it is being copied"
         if age < 0:
             return f"it was changed {-age:.0f} s in the future"
         return f"it was changed {age:.0f} s ago" if age < settle_seconds else None
@@ -82,20 +97,28 @@ class Arrival:
             TransientError: storage did not answer.
         """
         try:
-            same = _now(resolve(self.uri)) == self.fingerprint
+            same = _now(self) == self.fingerprint
         except ArchiveError as error:  # renamed or removed meanwhile
             return str(error)
         return None if same else "it was changed just now"
 
     def _digest(self, place: str, size: int) -> str:
-        identity = json.dumps([place, self.fingerprint.size, self.fingerprint.version])
-        return hashlib.blake2b(identity.encode(), digest_size=size).hexdigest()
+        return _digest([place, self.fingerprint.size, self.fingerprint.version], size)
 
 
-def new_arrivals(inbox: str, output: str) -> list[Arrival]:
+def _digest(identity: list[str | int], size: int) -> str:
+    return hashlib.blake2b(json.dumps(identity).encode(), digest_size=size).hexdigest()
+
+
+def new_arrivals(inbox: str, output: str, folders: bool = False) -> list[Arrival]:
     """List the archives in an inbox that have no batch at the output, the oldest first.
 
     One listing of the inbox and one of the output's folders, however many archives there are.
+
+    Args:
+        inbox, output: folders or prefixes.
+        folders: whether each folder right in the inbox is one archive, with all that lies in it.
+            These are listed whether they have a batch or not: they may have grown.
 
     Raises:
         ArchiveError: the inbox is absent or forbidden, or cannot be listed.
@@ -109,7 +132,8 @@ def new_arrivals(inbox: str, output: str) -> list[Arrival]:
             "Name an output elsewhere."
         )
     begun = _begun(resolve(output))
-    new = [arrival for arrival in _list(resolve(inbox)) if arrival.folder not in begun]
+    found = _list(resolve(inbox), folders)
+    new = [arrival for arrival in found if arrival.is_folder or arrival.folder not in begun]
     return sorted(new, key=lambda arrival: (arrival.modified, arrival.name))
 
 
@@ -125,21 +149,21 @@ def _ending(name: str) -> str:
     return next((name[-len(end) :] for end in _ENDINGS if name.lower().endswith(end)), "")
 
 
-def _list(inbox: Location) -> Iterator[Arrival]:
+def _list(inbox: Location, folders: bool) -> Iterator[Arrival]:
     if inbox.is_web:
         raise ArchiveError(
             f"cannot list {inbox.uri}: a web server has no folders; "
             "name a folder or an s3:// prefix"
         )
     with translated(inbox.uri, "list"):
-        yield from _local(inbox.path) if inbox.is_local else _remote(inbox)
+        yield from _local(inbox.path, folders) if inbox.is_local else _remote(inbox, folders)
 
 
-def _local(root: str) -> Iterator[Arrival]:
+def _local(root: str, folders: bool) -> Iterator[Arrival]:
     """Links are not followed. What vanishes while it is being listed is left out."""
-    folders = [""]
-    while folders:
-        below = folders.pop()
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
         try:
             entries = list(os.scandir(os.path.join(root, below)))  # noqa: PTH118 keeps surrogates
         except FileNotFoundError:
@@ -148,30 +172,31 @@ def _local(root: str) -> Iterator[Arrival]:
             raise
         for entry in entries:
             name = below + entry.name
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
-                folders.append(name + "/")
+            if entry.is_dir(follow_symlinks=False):
+                if not folders and not entry.name.startswith("."):
+                    waiting.append(name + "/")
             elif _ending(name) and entry.is_file(follow_symlinks=False):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     marker = Fingerprint(status.st_size, str(status.st_mtime_ns))
                     yield _arrival(root, name, marker, status.st_mtime)
+    if folders:
+        yield from (_folder(root, name, found) for name, found in local_folders(root))
 
 
-def _remote(inbox: Location) -> Iterator[Arrival]:
+def _remote(inbox: Location, folders: bool) -> Iterator[Arrival]:
     # Object stores list all that is below a prefix with one request a thousand objects, and raise.
     # Others walk from folder to folder, and would take an inbox that is not there for an empty one.
     options = {} if inbox.fs.async_impl else {"on_error": "raise"}
     start = len(inbox.path.rstrip("/")) + 1
-    for path, info in inbox.fs.find(inbox.path, detail=True, **options).items():
+    infos = inbox.fs.find(inbox.path, detail=True, **options)
+    for path, info in infos.items():
         name = path[start:]
-        if _ending(name) and info["type"] == "file":
-            written = written_at(info)
-            if written is None:
-                raise ArchiveError(
-                    f"cannot watch {inbox.uri}: its storage does not say when a file was written, "
-                    "so nothing tells when it is complete"
-                )
-            yield _arrival(inbox.uri, name, _fingerprint(info), written)
+        if _ending(name) and info["type"] == "file" and not (folders and "/" in name):
+            yield _arrival(inbox.uri, name, fingerprint_of(info), time_of(inbox, info))
+    if folders:
+        of_each = remote_folders(inbox, infos)
+        yield from (_folder(inbox.uri, name, found) for name, found in of_each.items())
 
 
 def _arrival(inbox: str, name: str, fingerprint: Fingerprint, modified: float) -> Arrival:
@@ -180,17 +205,21 @@ def _arrival(inbox: str, name: str, fingerprint: Fingerprint, modified: float) -
     return Arrival(name, f"{inbox.rstrip('/')}/{name}", fingerprint, modified)
 
 
-def _now(location: Location) -> Fingerprint | None:
+def _folder(inbox: str, name: str, found: Held) -> Arrival:
+    one = _arrival(inbox, name, found.fingerprint, found.modified)
+    return replace(one, uri=f"{one.uri}/", is_folder=True, copying=found.copying)
+
+
+def _now(arrival: Arrival) -> Fingerprint | None:
+    if arrival.is_folder:
+        inbox = resolve(arrival.uri.removesuffix(f"{arrival.name}/"))
+        with translated(arrival.uri, "list"):
+            return held(inbox, arrival.name).fingerprint
+    location = resolve(arrival.uri)
     if location.is_local:
         return probe(location)
     with translated(location.uri, "open"):
-        return _fingerprint(location.fs.info(location.path))
-
-
-def _fingerprint(info: Mapping[str, Any]) -> Fingerprint:
-    # A listing and a question after one file may spell the same time in two ways.
-    tags = {key: value for key, value in info.items() if key not in TIMES}
-    return Fingerprint(int(info["size"] or 0), version(tags) or str(written_at(info)))
+        return fingerprint_of(location.fs.info(location.path))
 
 
 def _begun(output: Location) -> set[str]:

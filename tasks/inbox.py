@@ -19,7 +19,11 @@ from prefect.client.schemas.filters import (
     FlowFilterId,
     FlowRunFilter,
     FlowRunFilterIdempotencyKey,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
 )
+from prefect.client.schemas.objects import TERMINAL_STATES, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -38,6 +42,7 @@ MOST_STARTED = 100  # by one run; the next one goes on
 _LOOK_AGAIN_SECONDS = 5.0
 _KEYS_AT_ONCE = 200  # the most runs that a server gives at a time
 _ROWS_SHOWN = 100
+_NOT_OVER = [one for one in StateType if one not in TERMINAL_STATES]
 _STARTER = "facecrop.started-by"  # label of a batch's run: which run of the inbox's flow started it
 
 
@@ -85,6 +90,28 @@ def find_deployment(name: str) -> DeploymentResponse:
                 f"The Prefect server has no deployment {name} to start batches with; "
                 "`prefect deployment ls` lists those it has, `python -P -m deployments` makes ours."
             ) from error
+
+
+def at_work(arrivals: Sequence[Arrival]) -> dict[Arrival, str]:
+    """Folders, `MOST_STARTED` at most, whose batch is still at work, with what is told of them.
+
+    Two runs at one output do no harm, but both would crop what is not done yet.
+    """
+    tags = {one.tag: one for one in arrivals if one.is_folder}
+    if not tags:
+        return {}
+    wanted = FlowRunFilter(
+        tags=FlowRunFilterTags(any_=list(tags)),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_NOT_OVER)),
+    )
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(flow_run_filter=wanted)
+    return {
+        tags[tag]: f"its batch is still at work: {run.id}"
+        for run in runs
+        for tag in run.tags
+        if tag in tags
+    }
 
 
 def without_run(arrivals: Sequence[Arrival], deployment: DeploymentResponse) -> list[Arrival]:
@@ -137,10 +164,11 @@ def start_batches(
                     parameters={
                         "archive": arrival.uri,
                         "output": place,
-                        "settings": settings.model_dump(mode="json"),
+                        "settings": _settings(settings, arrival).model_dump(mode="json"),
                         "priority": priority,
                     },
                     idempotency_key=arrival.key,
+                    tags=[arrival.tag] if arrival.is_folder else None,
                     # one that is served by a process of its own has no work pool and no queues
                     work_queue_name=queue_name(priority) if deployment.work_pool_name else None,
                     labels={_STARTER: flow_run.id},
@@ -154,6 +182,14 @@ def start_batches(
                 log.info("Started %s: %s into %s", run.id, arrival.uri, place)
                 started.append(Started(archive=arrival.uri, output=place, flow_run_id=run.id))
     return started
+
+
+def _settings(settings: CropSettings, arrival: Arrival) -> CropSettings:
+    """Those of an arrival's batch: that of a folder goes on where it ended when it grew."""
+    if not arrival.is_folder:
+        return settings
+    run = settings.run.model_copy(update={"existing": "extend"})
+    return settings.model_copy(update={"run": run})
 
 
 def report(started: Sequence[Started], waiting: Mapping[Arrival, str]) -> None:

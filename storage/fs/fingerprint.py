@@ -40,6 +40,13 @@ def version(info: Mapping[str, Any]) -> str:
     return ""
 
 
+def fingerprint_of(info: Mapping[str, Any]) -> Fingerprint:
+    """The fingerprint of a file by its fsspec info, the same from a listing and from a question."""
+    # which may spell the same time in two ways
+    tags = {key: value for key, value in info.items() if key not in TIMES}
+    return Fingerprint(int(info["size"] or 0), version(tags) or str(written_at(info)))
+
+
 def written_at(info: Mapping[str, Any]) -> float | None:
     """When a file was last written, in seconds since 1970, by its fsspec info in any spelling."""
     value = next((info[key] for key in TIMES if info.get(key)), None)

@@ -19,12 +19,16 @@ from prefect.client.schemas.filters import (
     DeploymentFilterName,
 )
 from prefect.client.schemas.objects import Artifact, FlowRun, State
+from prefect.states import Completed
 
 from flows.watch_inbox import watch_inbox
+from pipeline.local import crop
 from pipeline.settings import CropSettings
+from pipeline.summary import Summary
 from storage.errors import ArchiveError, OutputError
 from storage.output.output import Output
 from tasks.inbox import MOST_STARTED, Started, StartError
+from tests.pictures import astronaut_jpeg
 from tests.services import S3
 from tests.workers import artifacts_of
 
@@ -234,6 +238,40 @@ def test_another_content_is_another_batch(place: str) -> None:
     assert new.archive == old.archive
     assert new.output != old.output
     assert len(runs(place)) == 2
+
+
+@pytest.mark.parametrize("kind", ["place", "bucket"])
+def test_a_folder_has_one_batch_that_is_extended(kind: str, request: pytest.FixtureRequest) -> None:
+    place = request.getfixturevalue(kind)
+
+    def settled(*names: str) -> list[Started]:
+        for name in names:
+            put(place, name, astronaut_jpeg(128))
+        for folder in ("in/class", "in/class/b") if kind == "place" else ():
+            os.utime(f"{place}/{folder}", (OLD, OLD))
+        time.sleep(1 if kind == "bucket" else 0)
+        return watch(place, folders=True)
+
+    def crop_it(run: FlowRun) -> Summary:
+        """What a worker does with it."""
+        settings = CropSettings.model_validate(run.parameters["settings"])
+        return crop(run.parameters["archive"], run.parameters["output"], settings)
+
+    (first,) = settled("class/a.jpg", "class/b/c.jpg")
+    assert first.archive == f"{place}/in/class/"
+    assert settled() == []
+    (run,) = runs(place)
+    assert crop_it(run).members == 2
+
+    assert settled("class/b/b.jpg") == []  # until its batch is over
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Completed(), force=True)
+    (second,) = settled()
+    assert second.output == first.output
+    (now,) = (one for one in runs(place) if one.id == second.flow_run_id)
+    summary = crop_it(now)
+    assert (summary.members, summary.resumed, summary.cropped) == (3, 2, 3)
+    assert settled() == []
 
 
 def test_one_run_starts_no_more_than_it_may_and_the_next_goes_on(place: str) -> None:

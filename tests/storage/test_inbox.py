@@ -109,6 +109,42 @@ def test_a_local_folder_without_its_record_is_no_batch(tmp_path: Path) -> None:
     assert names(f"{tmp_path}/in", f"{tmp_path}/out") == ["photos.zip"]
 
 
+def test_a_folder_is_one_archive_that_grows(place: str) -> None:
+    for name in ("class/a.jpg", "class/b/photos.zip", "class/b/c.jpg", ".hidden/x.jpg", "one.zip"):
+        put(f"{place}/in", name)
+    found = {one.name: one for one in new_arrivals(f"{place}/in", f"{place}/out", folders=True)}
+    assert sorted(found) == ["class", "one.zip"]
+    before = found["class"]
+    assert before.uri == f"{place}/in/class/"
+    assert before.fingerprint.size == 6
+    assert before.growing(before.modified + 60, 60) is None
+    assert before.changed() is None
+    Output(batch_output(f"{place}/out", before)).claim(
+        {"format": 1, "archive": {"uri": before.uri}, "settings": {}}, "resume"
+    )
+    put(f"{place}/in", "class/b/d.jpg")
+    assert before.changed() == "it was changed just now"
+    (grown,) = (
+        one for one in new_arrivals(f"{place}/in", f"{place}/out", folders=True) if one.is_folder
+    )
+    assert (grown.folder, grown.tag) == (before.folder, before.tag)
+    assert grown.key != before.key
+    put(f"{place}/in", "class/e.jpg.part")
+    (copied,) = (
+        one for one in new_arrivals(f"{place}/in", f"{place}/out", folders=True) if one.is_folder
+    )
+    assert copied.growing(copied.modified + 60, 60) == "e.jpg.part in it is being copied"
+    assert names(f"{place}/in", f"{place}/out") == ["class/b/photos.zip", "one.zip"]
+
+
+def test_a_file_that_keeps_its_time_when_it_is_copied_is_seen_by_its_folder(tmp_path: Path) -> None:
+    put(f"{tmp_path}/in", "class/a.jpg")
+    os.utime(tmp_path / "in/class/a.jpg", (NOW, NOW))
+    os.utime(tmp_path / "in/class", (NOW + 500, NOW + 500))
+    (arrival,) = new_arrivals(f"{tmp_path}/in", f"{tmp_path}/out", folders=True)
+    assert arrival.modified == NOW + 500
+
+
 def test_the_oldest_comes_first(tmp_path: Path) -> None:
     for age, name in enumerate(("c.zip", "a.zip", "b.zip")):
         put(f"{tmp_path}/in", name)
