@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,7 @@ from storage.fs.redact import hides, shown
 from storage.output.claim import GROWING
 from storage.output.counts import Counts
 from storage.output.output import Output
+from storage.roster import Roster, read_roster
 
 CROPS_SHOWN = 40
 _THUMBNAIL = 240  # pixels: twice what a contact sheet shows
@@ -105,7 +107,7 @@ class Batch:
         if self.idle:
             return self.output.totals()
         every = self.settled.members + members, self.settled.chunks + chunks
-        return self.output.finish(*every, self.archive.notes)
+        return self.output.finish(*every, self.notes, self.roster)
 
     def summary(self, totals: Counts, resumed: int | None, seconds: float) -> Summary:
         """What has come of it; the arguments are those of `Summary.of`."""
@@ -115,9 +117,19 @@ class Batch:
             totals,
             resumed,
             seconds,
-            [*self.output.notes(), _IDLE] if self.idle else self.archive.notes,
+            [*self.output.notes(), _IDLE] if self.idle else self.notes,
             blurred=self.settings.covers is not None,
         )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of its archive and its roster, a line each."""
+        return [*self.archive.notes, *(self.roster.notes if self.roster else ())]
+
+    @cached_property
+    def roster(self) -> Roster | None:
+        """Who is on its photographs, where there is a list of that; read when it is needed."""
+        return roster_of(self.settings)
 
     @property
     def chunk_size(self) -> ChunkSize:
@@ -149,7 +161,11 @@ def plan(
             f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
             "Name an output elsewhere."
         )
-    check_names(opened, settings)
+    roster = roster_of(settings)
+    if roster is not None:
+        noted = {"file": roster.uri, "sha256": roster.sha256}
+        settings = settings.model_copy(update={"roster": settings.roster.model_copy(update=noted)})
+    check_names(opened, settings, roster)
     cut = settings.chunk.spelled_out(
         piecemeal=opened.piecemeal, shard_members=settings.run.shard_members
     )
@@ -159,7 +175,7 @@ def plan(
     # of a batch that goes on with more lots, nothing is opened that it has done
     counted = opened.kind not in GROWING or existing == "overwrite" or not place.is_begun()
     record = _record(opened, begun, run, asked or datetime.now(UTC), counted=counted)
-    claim = place.claim(record, existing, defaults, lambda: _sources(opened))
+    claim = place.claim(record, existing, defaults, lambda: _sources(opened, roster))
     kept = ChunkSettings.model_validate(claim.record["settings"]["chunk"])
     settings = settings.model_copy(update={"chunk": kept})
     if (names := claim.record.get("names", opened.names)) != opened.names:
@@ -183,6 +199,7 @@ def plan(
         idle=work.idle,
     )
     batch.progress.resume(before)
+    batch.roster = roster
     return batch
 
 
@@ -240,6 +257,11 @@ def reopen(
             "again. Crop the archive again, into another output."
         )
     made_with = CropSettings.model_validate({**record["settings"], "run": settings})
+    if hides(made_with.roster.file):
+        raise OutputError(
+            f"{place.uri} has the roster {made_with.roster.file}, and what is hidden there was not "
+            "kept to open it again. Crop the archive again, into another output."
+        )
     if limits is not None:
         made_with = made_with.model_copy(update={"limits": made_with.limits.raised(limits)})
     names = record.get("names", made_with.input.name_encoding)
@@ -281,6 +303,18 @@ def _refuse_other_members(place: Output, record: dict[str, Any], archive: Archiv
         )
 
 
+def roster_of(settings: CropSettings) -> Roster | None:
+    """The roster that settings name; None where they name none.
+
+    Raises:
+        StorageError: it cannot be used, or is another than the batch was begun with.
+    """
+    asked = settings.roster
+    if not asked.file:
+        return None
+    return read_roster(asked.file, asked.key, asked.sha256, settings.input.redirects)
+
+
 def limits_of(settings: CropSettings) -> Limits:
     """What a reader of a batch's archive never goes beyond."""
     bounds = settings.limits
@@ -300,9 +334,11 @@ def _recorded(record: dict[str, Any]) -> Fingerprint:
     return Fingerprint(record["archive"]["size"], record["archive"]["version"])
 
 
-def _sources(archive: Archive) -> Iterator[str]:
-    """Every place that a batch reads: its archive, and of a list what its lines lead to."""
+def _sources(archive: Archive, roster: Roster | None) -> Iterator[str]:
+    """Every place that a batch reads: its archive, what a list's lines lead to, its roster."""
     yield archive.uri
+    if roster is not None:
+        yield roster.uri
     outer = archive.outer if isinstance(archive, NestedArchive) else archive
     if isinstance(outer, UriList):
         yield from outer.places()

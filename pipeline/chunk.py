@@ -103,7 +103,7 @@ def _crop(
                 yield entry
 
     def work(taken: Iterable[Entry]) -> Iterator[CroppedMember]:
-        for member in crop_members(taken, chunk, batch.settings):
+        for member in crop_members(taken, chunk, batch.settings, batch.roster):
             batch.show(member)
             batch.progress.add(chunk.number, member.row)
             yield photos.taken_from(member)

@@ -57,7 +57,7 @@ def crop(
         on_progress(batch.progress.snapshot())
 
     members, count = crop_chunks(batch, batch.chunks(), tick, in_threads(batch))
-    for line in batch.archive.notes:
+    for line in batch.notes:
         _log.warning("%s: %s", batch.archive.uri, line)
     totals = retried(lambda _: batch.finish(members, count))
     seconds = time.monotonic() - started

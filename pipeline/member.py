@@ -22,6 +22,7 @@ from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientE
 from storage.output.counts import Status
 from storage.output.manifest import FaceRow, MemberRow
 from storage.output.names import looks_like_image, nests
+from storage.roster import Roster
 
 INTERNAL_ERROR = "internal_error"
 """The code for a failure that no other code foresees; the log has its traceback."""
@@ -48,7 +49,7 @@ class CroppedMember:
 
 
 def crop_members(
-    entries: Iterable[Entry], chunk: Chunk, settings: CropSettings
+    entries: Iterable[Entry], chunk: Chunk, settings: CropSettings, roster: Roster | None = None
 ) -> Iterator[CroppedMember]:
     """Account for each member, whatever it is. Those that are no images may overtake others.
 
@@ -56,6 +57,7 @@ def crop_members(
         entries: what was read; the next one is taken while one is worked on.
         chunk: the chunk that they belong to.
         settings: all of the batch's.
+        roster: who is on them, where names are made of that.
 
     Raises:
         TransientError: this machine cannot work on images now.
@@ -78,7 +80,7 @@ def crop_members(
         for entry, outcome in crop_isolated(images(), *job):
             while others:
                 yield others.popleft()
-            yield _of_image(entry, outcome, chunk, settings)
+            yield _of_image(entry, outcome, chunk, settings, roster)
     except MachineError as error:
         raise TransientError(str(error)) from error
     except DetectorError as error:
@@ -101,7 +103,7 @@ def _without_image(entry: Entry) -> CroppedMember | None:
 
 
 def _of_image(
-    entry: Entry, outcome: Outcome, chunk: Chunk, settings: CropSettings
+    entry: Entry, outcome: Outcome, chunk: Chunk, settings: CropSettings, roster: Roster | None
 ) -> CroppedMember:
     data = _data(entry)
     if isinstance(outcome, ImageError):
@@ -111,7 +113,7 @@ def _of_image(
         message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
         return _failed_image(entry, data, INTERNAL_ERROR, message)
     image, digest = outcome
-    names = MemberNames(entry, chunk, settings, digest)
+    names = MemberNames(entry, chunk, settings, digest, roster)
     photo = None if image.photo_format is None else names.photo(image.photo_format)
     faces = []
     for crop in image.crops:

@@ -28,6 +28,7 @@ _MOST_BYTES = 4_900_000  # of the page: all of it but the pictures never comes n
 MOST_MEMBERS = 1000
 MOST_FACES = 400
 MOST_FAILURES = 100
+_MOST_LEFT_OVER = 100  # of the photographs and of the people that the roster has on one side alone
 _MOST_CHARACTERS = 160  # of a name or a message
 _CROPS_AT_ONCE = 40
 THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
@@ -59,6 +60,7 @@ def write_report(output: Output, summary: Summary) -> None:
     data = {
         **page_data(summary, sample, record["settings"], datetime.fromisoformat(record["created"])),
         "packed": bool(layout_of(record).data_files),
+        "leftOver": _left_over(output),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
     output.put_report(
@@ -166,6 +168,18 @@ def sheet(output: Output, sample: Sample) -> bytes | None:
         names = (face["crop"] for face in sample.faces if face["crop"] is not None)
         pictures = [data for _, data in output.read_crops(names)]
     return contact_sheet(pictures, SHEET_COLUMNS, SHEET_CELL) if pictures else None
+
+
+def _left_over(output: Output) -> dict[str, list[str]] | None:
+    """Photographs and people that the roster has on one side alone; None without a roster."""
+    found = output.unmatched(_MOST_LEFT_OVER)
+    if found is None:
+        return None
+    photos, people = found
+    return {
+        "photos": [cut(path) for path in photos],
+        "people": [cut(" · ".join(filter(None, cells))) for cells in people],
+    }
 
 
 def _is_covered(member: Mapping[str, Any]) -> bool:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from detection.options import Cover
 from detection.settings import CutSettings, DetectionSettings
 from storage.archives.spelling import AUTO, is_encoding
+from storage.fs.redact import shown_uri
 from storage.output.template import MOST_CHARACTERS, Template
+from storage.roster import Key
 
 MIB = 1 << 20
 
@@ -225,16 +227,34 @@ class OutputSettings(_Group, title="Output"):
         max_length=MOST_CHARACTERS,
         description="What crops are called, without the extension, such as {folder}/{stem}_{rank}: "
         "{stem}, {folder}, {subject} (the innermost folder), {rank}, {page}, {member} (place in "
-        "the archive) and {sha256}; {rank:02d} has leading zeros, / makes folders. Empty: as in "
-        "the archive.",
+        "the archive), {sha256}, and columns of the roster; {rank:02d} has leading zeros, / makes "
+        "folders. Empty: as in the archive.",
     )
 
-    @field_validator("name")
-    @classmethod
-    def _is_template(cls, name: str) -> str:
-        if name:
-            Template.of(name)
-        return name
+
+class RosterSettings(_Group, title="Roster"):
+    """Who is on the photographs, where somebody has a list of that."""
+
+    file: str = Field(
+        "",
+        max_length=4096,
+        description="A CSV file with a row for each person, as a path or URI. Its columns are "
+        "joined to the tables as roster_NAME, and output.name may have them as {NAME}; "
+        "unmatched.csv tells who is left over on either side. Empty: none.",
+    )
+    key: Key = Field(
+        "stem",
+        description="What of a photograph the roster's column of this name holds, or else its "
+        "first: stem, the file's name without its extension; path, that in the archive; subject, "
+        "the innermost folder.",
+    )
+    sha256: str = Field(
+        "",
+        title="SHA-256",
+        pattern="^([0-9a-f]{64})?$",
+        description="Digest that the file must have; a batch notes it, and goes on with no other. "
+        "Empty: any.",
+    )
 
 
 class RunSettings(_Group, title="Run"):
@@ -277,6 +297,9 @@ class CropSettings(_Group):
         KeepSettings(), description="Which of the faces are worth keeping; all, unless asked."
     )
     input: InputSettings = Field(InputSettings(), description="How what was handed in is read.")
+    roster: RosterSettings = Field(
+        RosterSettings(), description="Who is on the photographs, where there is a list of that."
+    )
     limits: LimitSettings = Field(
         LimitSettings(), description="Bounds that hold whatever an archive says."
     )
@@ -304,7 +327,10 @@ class CropSettings(_Group):
     def _names_every_crop(self) -> Self:
         if not self.output.name:
             return self
-        chosen = Template.of(self.output.name)
+        try:
+            chosen = Template.of(self.output.name, None if self.roster.file else ())
+        except ValueError as error:
+            raise ValueError(f"output.name: {error}") from error
         one = self.crop.max_faces == 1 and self.detection.pages == "first"
         of_faces = {"rank", "page"} & chosen.fields
         if self.output.layout != "files":
@@ -335,6 +361,11 @@ class CropSettings(_Group):
         return self.output.cover if self.output.kind == "blurred" else None
 
     def identity(self) -> dict[str, Any]:
-        """The settings that decide what comes out, as plain JSON values that make them again."""
+        """The settings that decide what comes out, as plain JSON values that make them again.
+
+        All but what is secret in the roster's URI: people may see them.
+        """
         spelled_out = {name: getattr(self, name).spelled_out() for name in ("detection", "crop")}
-        return self.model_copy(update=spelled_out).model_dump(mode="json", exclude={"run"})
+        made = self.model_copy(update=spelled_out).model_dump(mode="json", exclude={"run"})
+        made["roster"]["file"] = shown_uri(self.roster.file)
+        return made

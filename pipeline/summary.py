@@ -27,6 +27,8 @@ class Summary(BaseModel):
         none_kept: how many members have faces of which none was.
         rejects: how many faces were not kept for each reason.
         gone, changed: how many files were gone, or other ones, when the batch was last extended.
+        unknown_photos: how many photographs no row of the roster is for.
+        missing_people: how many rows of the roster no photograph is for.
         notes: what a person should know of the batch as a whole, a line each.
         resumed: how many members earlier runs had done; None where only the output was read.
         seconds: that this run took.
@@ -51,6 +53,8 @@ class Summary(BaseModel):
     rejects: dict[str, int] = {}
     gone: int = 0
     changed: int = 0
+    unknown_photos: int = 0
+    missing_people: int = 0
     notes: list[str] = []
     resumed: int | None
     seconds: float

@@ -55,7 +55,7 @@ def finish(batch: Batch, members: int, chunks: int) -> Counts:
     Raises:
         AccountingError: not every member is there exactly once.
     """
-    for line in batch.archive.notes:
+    for line in batch.notes:
         get_run_logger().warning("%s: %s", batch.archive.uri, line)
     with _timed("Writing the tables"):
         return _retried(lambda: batch.finish(members, chunks))

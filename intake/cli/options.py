@@ -11,6 +11,9 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings import COMMON, CropSettings
 
+_SHORT = {("roster", "file"): "--roster"}
+"""Another flag for a setting, that says it all."""
+
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
 
 
@@ -42,8 +45,10 @@ def add_options(
         section = parser.add_argument_group(group, about)
         for name, field in fields:
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+            short = _SHORT.get((group, name))
             section.add_argument(
                 _flag(group, name),
+                *([short] if short else []),
                 action=_Choose,
                 const=(group, name),
                 dest="settings",

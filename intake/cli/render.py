@@ -38,6 +38,11 @@ def render(summary: Summary) -> str:
     if summary.warnings:
         lines.append(f"  in doubt  {_codes(summary.warnings)}")
     lines += _not_kept(summary.counts)
+    if summary.unknown_photos or summary.missing_people:
+        lines.append(
+            f"  unmatched {output}/unmatched.csv (photographs of nobody in the roster "
+            f"{summary.unknown_photos:,}, people without a photograph {summary.missing_people:,})"
+        )
     lines += [f"  note      {plain(line)}" for line in summary.notes]
     return "\n".join(lines)
 

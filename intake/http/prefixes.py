@@ -84,12 +84,21 @@ class Prefixes:
         return found.text
 
     def hold(self, settings: CropSettings) -> CropSettings:
-        """The settings, in which web servers may redirect to nothing but what may be named."""
+        """The settings, in which nothing leads to what may not be named.
+
+        Web servers may redirect to nothing else, and a roster has to lie under a prefix.
+
+        Raises:
+            ProblemError: the roster lies elsewhere.
+        """
         web = " ".join(sorted(self._files))
         longest = 4096  # characters that the setting takes
         redirects = web if 0 < len(web) <= longest else "no"
         held = settings.input.model_copy(update={"redirects": redirects})
-        return settings.model_copy(update={"input": held})
+        roster = settings.roster
+        if roster.file:
+            roster = roster.model_copy(update={"file": self.check(roster.file)})
+        return settings.model_copy(update={"input": held, "roster": roster})
 
     def check_list(self, archive: Archive) -> None:
         """Check every URI of an opened list of images.

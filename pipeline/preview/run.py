@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.batch import limits_of
+from pipeline.batch import limits_of, roster_of
 from pipeline.cores import cores as own_cores
 from pipeline.images import warm_up
+from pipeline.naming import check_names
 from pipeline.preview.compare import Compared, compared, profiles_of
 from pipeline.preview.cropping import each_member
 from pipeline.preview.estimate import Estimate, Scale, Way, core_seconds, estimate
@@ -114,7 +115,7 @@ def preview(
 
     Raises:
         ArchiveError: the archive cannot be used; the message says why and what to do.
-        OutputError: the report cannot be written there.
+        OutputError: the report cannot be written there, or crops would share a name.
         ProfileError: what is to be compared is no profile.
         TransientError: storage failed on every attempt; run it again.
     """
@@ -140,6 +141,9 @@ def make_preview(
     """
     began = time.monotonic()
     created = datetime.now(UTC)
+    chosen = settings
+    nameless = settings.output.model_copy(update={"name": ""})  # no file is written
+    settings = settings.model_copy(update={"output": nameless})
     profiles = profiles_of(list(asked.compare), settings)
     warm_up(settings.run.threads)
     limits, names = limits_of(settings), settings.input.name_encoding
@@ -148,6 +152,7 @@ def make_preview(
         raise OutputError(
             f"{output} lies in {archive}, so it would be taken for a member. Name another place."
         )
+    retried(lambda _: check_names(opened, chosen, roster_of(chosen)))
     sampled = retried(lambda _: Sampled.of(opened, asked.count, asked.seed))
     indexed = time.monotonic() - began
     progress = Progress(sampled.count, opened)

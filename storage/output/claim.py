@@ -23,6 +23,7 @@ from storage.output.layout import (
     REPORT,
     SKIPPED,
     TABLES,
+    UNMATCHED_LIST,
     lot_name,
 )
 from storage.output.lots import count_lots, decode_lot
@@ -248,13 +249,14 @@ def _replace(
             "Run it again if it is to go, or name another output."
         )
     for source in sources():
-        for name in (CROPS, PHOTOS, PARTS, LOTS, PLAN, *TABLES, CHANGES, REPORT, CARD, BATCH):
+        written = (CROPS, PHOTOS, PARTS, LOTS, PLAN, *TABLES, CHANGES, UNMATCHED_LIST)
+        for name in (*written, REPORT, CARD, BATCH):
             if folder.holds(source, name):
                 raise OutputError(
                     f"{source} lies in what would be removed ({folder.uri}/{name}). "
                     "Nothing was touched. Name another output."
                 )
-    refuse_in_the_way(folder, (FACES, FAILED, SKIPPED, CHANGES, MANIFEST, REPORT))
+    refuse_in_the_way(folder, (FACES, FAILED, SKIPPED, CHANGES, UNMATCHED_LIST, MANIFEST, REPORT))
     taken = {**record, "replaces": there.get("id", "")}
     folder.put({BATCH: _as_json(taken)})
     return _make_room(folder, taken)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 _COUNTED = ("status", "error", "faces", "warnings", "not_kept")
 _BY_CODE = ("errors", "skips", "warnings", "rejects")
-_COUNTED_SINCE = ("not_kept", "none_kept", "gone", "changed")  # counts that came later, not by code
+# counts that came later, not by code
+_COUNTED_SINCE = ("not_kept", "none_kept", "gone", "changed", "unknown_photos", "missing_people")
 
 
 class Status(StrEnum):
@@ -42,6 +43,8 @@ class Counts:
         rejects: faces that were not kept, by each reason.
         gone: files of a folder or list that were no longer there when the batch was last extended.
         changed: files that had another size or version then.
+        unknown_photos: photographs that no row of the roster is for; known at the end alone.
+        missing_people: rows of the roster that no photograph is for.
     """
 
     members: int = 0
@@ -58,6 +61,8 @@ class Counts:
     rejects: Counter[str] = field(default_factory=Counter)
     gone: int = 0
     changed: int = 0
+    unknown_photos: int = 0
+    missing_people: int = 0
 
     def add(self, row: MemberRow) -> None:
         """Count one more row in."""

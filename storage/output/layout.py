@@ -15,6 +15,7 @@ FACES = "faces.parquet"
 FAILED = "failed.csv"
 SKIPPED = "skipped.csv"
 CHANGES = "changes.csv"
+UNMATCHED_LIST = "unmatched.csv"  # where there is a roster: who is left over on either side
 SUMMARY = "summary.json"
 REPORT = "report.html"
 CARD = "README.md"

@@ -21,6 +21,7 @@ from storage.errors import StorageError
 from storage.output.cells import as_text, cell
 from storage.output.counts import Counts, Status
 from storage.output.groups import LargeGroups
+from storage.output.people import People
 
 _NUMBER = pa.float32()
 FACE_FIELDS = [
@@ -231,6 +232,7 @@ def assemble(
     faces: Any,
     failed: IO[str],
     skipped: IO[str],
+    people: People | None = None,
 ) -> Counts:
     """Stream the parts, in chunk order, into the four files of a finished batch.
 
@@ -239,6 +241,7 @@ def assemble(
         members: how many members the plan had.
         manifest, faces: paths or binary files to write Parquet to.
         failed, skipped: text files to write CSV to.
+        people: whose columns are joined to both tables.
 
     Raises:
         AccountingError: a member is missing, doubled or out of place.
@@ -247,9 +250,10 @@ def assemble(
     sheet, others = csv.writer(failed), csv.writer(skipped)
     sheet.writerow(FAILED_COLUMNS)
     others.writerow(FAILED_COLUMNS)
+    joined = pa.schema(people.fields if people else [])
     with (
-        LargeGroups(manifest, MANIFEST_SCHEMA) as rows,
-        LargeGroups(faces, FACES_SCHEMA) as face_rows,
+        LargeGroups(manifest, _with(MANIFEST_SCHEMA, joined)) as rows,
+        LargeGroups(faces, _with(FACES_SCHEMA, joined)) as face_rows,
     ):
         for name, part in parts:
             found = part["member"].to_pylist()
@@ -261,9 +265,12 @@ def assemble(
             room = max(0, _MOST_SKIPPED - totals.skipped)
             others.writerows(map(failed_cells, _rows_of(part, Status.SKIPPED)[:room]))
             totals.add_part(part)
-            rows.write(part.select(MANIFEST_SCHEMA.names))
-            face_rows.write(_faces_of(part))
+            cells = pa.Table.from_arrays(people.columns(part) if people else [], schema=joined)
+            rows.write(_beside(part.select(MANIFEST_SCHEMA.names), cells))
+            face_rows.write(_faces_of(part, cells))
             sheet.writerows(map(failed_cells, failed_rows(part)))
+    if people:
+        people.finish(totals)
     if totals.skipped > _MOST_SKIPPED:
         more = f"{totals.skipped - _MOST_SKIPPED} more are in manifest.parquet alone"
         others.writerow(["", "", "", more])
@@ -293,14 +300,25 @@ def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
         yield from failed_rows(rows)
 
 
-def _faces_of(part: pa.Table) -> pa.Table:
-    """The face rows of a part, each beside its member's index and path."""
+def _with(schema: pa.Schema, others: pa.Schema) -> pa.Schema:
+    return pa.schema([*schema, *others])
+
+
+def _beside(rows: pa.Table, cells: pa.Table) -> pa.Table:
+    """Rows with those of another table behind them."""
+    columns = [*rows.columns, *cells.columns]
+    return pa.Table.from_arrays(columns, schema=_with(rows.schema, cells.schema))
+
+
+def _faces_of(part: pa.Table, cells: pa.Table | None = None) -> pa.Table:
+    """The face rows of a part, each with its member's index and path, and what is joined to it."""
     nested = part["face_rows"].combine_chunks()
     parents = pc.list_parent_indices(nested)
     flat = pa.Table.from_struct_array(nested.flatten())
     owners = part.select(["member", "path"]).take(parents)
     columns = [*owners.columns, *(flat[name] for name in flat.column_names)]
-    return pa.table(columns, names=FACES_SCHEMA.names).cast(FACES_SCHEMA)
+    faces = pa.table(columns, names=FACES_SCHEMA.names).cast(FACES_SCHEMA)
+    return _beside(faces, cells.take(parents)) if cells is not None else faces
 
 
 def _encode(rows: list[dict[str, Any]], claim: str) -> bytes:

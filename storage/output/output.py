@@ -32,6 +32,7 @@ from storage.output.layout import (
     SKIPPED,
     SUMMARY,
     TABLES,
+    UNMATCHED_LIST,
     list_name,
     lot_name,
     part_name,
@@ -41,10 +42,12 @@ from storage.output.layouts import layout_of
 from storage.output.lots import Lot, count_lots, encode_lot, read_lots
 from storage.output.manifest import assemble
 from storage.output.parts import is_under, read_parts
+from storage.output.people import People
 from storage.output.pictures import ABOUT_FIELDS
 from storage.output.reading import OutputReader
 from storage.output.summary import encode_summary
 from storage.output.written import in_the_way, is_anothers, refuse_in_the_way
+from storage.roster import Roster
 
 _NONE: Mapping[str, Any] = {}
 
@@ -224,23 +227,31 @@ class Output(OutputReader):
             refuse_in_the_way(self._folder, (REPORT,))
         self._put({REPORT: page})
 
-    def finish(self, members: int, chunks: int, notes: Sequence[str] = ()) -> Counts:
+    def finish(
+        self,
+        members: int,
+        chunks: int,
+        notes: Sequence[str] = (),
+        roster: Roster | None = None,
+    ) -> Counts:
         """Write the tables of a batch all of whose chunks are done.
 
         Args:
             members: how many the plan had, in how many `chunks`.
             notes: what a person should know of the archive, a line each.
+            roster: whose columns are joined to the tables.
 
         Raises:
             AccountingError: the parts do not hold every member exactly once.
             OutputError: the batch was extended meanwhile, and the tables are another run's.
         """
         with self._folder.errors("finish"), self._folder.room(self.claimed) as folder:
-            refuse_in_the_way(self._folder, (FACES, FAILED, SKIPPED, MANIFEST))
+            refuse_in_the_way(self._folder, (FACES, FAILED, SKIPPED, MANIFEST, UNMATCHED_LIST))
             # a byte-order mark, or spreadsheets take UTF-8 for something older
             with (
                 (folder / FAILED).open("w", encoding="utf-8-sig", newline="") as failed,
                 (folder / SKIPPED).open("w", encoding="utf-8-sig", newline="") as skipped,
+                (folder / UNMATCHED_LIST).open("w", encoding="utf-8-sig", newline="") as unmatched,
             ):
                 totals = assemble(
                     read_parts(self._folder, self.claimed, range(chunks)),
@@ -249,11 +260,13 @@ class Output(OutputReader):
                     folder / FACES,
                     failed,
                     skipped,
+                    People(roster, unmatched) if roster else None,
                 )
             self._count_changes(totals)
             size = (folder / MANIFEST).stat().st_size
             (folder / SUMMARY).write_bytes(encode_summary(totals, size, notes))
-            made = {name: folder / name for name in TABLES}
+            lists = (UNMATCHED_LIST,) if roster else ()
+            made = {name: folder / name for name in (*lists, *TABLES)}
             if is_anothers(self._folder, SUMMARY):
                 del made[SUMMARY]  # somebody else's; who asks for counts has the manifest
             self._put_card(totals)

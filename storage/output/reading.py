@@ -19,11 +19,21 @@ from storage.output.changes import count_changes
 from storage.output.claim import claim_there, read_record
 from storage.output.counts import Counts, count
 from storage.output.folder import Folder
-from storage.output.layout import BATCH, CHANGES, FACES, FAILED, MANIFEST, REPORT, SUMMARY
+from storage.output.layout import (
+    BATCH,
+    CHANGES,
+    FACES,
+    FAILED,
+    MANIFEST,
+    REPORT,
+    SUMMARY,
+    UNMATCHED_LIST,
+)
 from storage.output.layouts import is_blurred, layout_of
 from storage.output.lots import extended_at
 from storage.output.manifest import failed_members, failed_rows, failures
 from storage.output.parts import list_parts, read_parts
+from storage.output.people import read_unmatched
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
 from storage.output.summary import decode_notes, decode_summary
 
@@ -191,6 +201,17 @@ class OutputReader:
         with self._folder.errors("read"), self._fs.open(self._path(FAILED), "rb") as file:
             rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
             return list(itertools.islice(rows, most))
+
+    def unmatched(self, most: int) -> tuple[list[str], list[list[str]]] | None:
+        """The first of a finished batch's `unmatched.csv`; None where it has no roster.
+
+        Returns:
+            Paths of photographs of nobody, and the cells of people without a photograph.
+        """
+        if self.size(UNMATCHED_LIST) is None:
+            return None
+        with self._folder.errors("read"), self._fs.open(self._path(UNMATCHED_LIST), "rb") as file:
+            return read_unmatched(io.TextIOWrapper(file, "utf-8-sig", newline=""), most)
 
     def size(self, name: str) -> int | None:
         """Bytes of a file of the output, such as MANIFEST; None while there is none."""

@@ -70,20 +70,17 @@ _FOLDER = Piece("folder", "")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name is made of.
+    """What the names of a photograph's crops are made of, beside rank and page.
 
     Attributes:
         path: the member's, as the archive spells it.
         member: its index.
-        rank, page: of the face.
         sha256: of the photograph, in hexadecimal digits.
         row: the cells of the roster's row for it, by column; None where there is none.
     """
 
     path: str
     member: int
-    rank: int = 0
-    page: int = 0
     sha256: str = ""
     row: Mapping[str, str] | None = None
 
@@ -149,17 +146,24 @@ class Template:
         """Whether there is all that the template asks for; if not, its own name is taken."""
         return not self.columns or named.row is not None
 
-    def path(self, named: Named) -> tuple[str, bool]:
+    def path(self, named: Named, rank: int = 0, page: int = 0) -> tuple[str, bool]:
         """The name of a crop, without its extension, that every file system takes.
 
         That of a member which is not called like an image ends in its number, as a plan that
         compares names does not count on it to be one.
 
+        Args:
+            named: its photograph.
+            rank, page: of the face.
+
         Returns:
             A relative path with `/`, and whether anything had to be changed in it.
         """
-        plain = "/".join(filter(None, (self._plain(part, named) for part in self.parts)))
-        *folders, [last] = (self._made(part, named) for part in self.parts)
+        numbers = {"rank": rank, "page": page, "member": named.member}
+        values = [[_value(piece, named, numbers) for piece in part] for part in self.parts]
+        plain = "/".join(filter(None, map("".join, values)))
+        made_of = zip(self.parts, values, strict=True)
+        *folders, [last] = (self._made(part, texts, named) for part, texts in made_of)
         own = [*(folder_component(step) for folder in folders for step in folder), last]
         if fold(own[0]) in (REJECTED, UNMATCHED):
             own[0] = f"_{own[0]}"
@@ -168,24 +172,20 @@ class Template:
         made = "/".join(own)
         return made, made != unicodedata.normalize("NFC", plain)
 
-    def _plain(self, part: Part, named: Named) -> str:
-        return "".join(_value(piece, named) for piece in part)
-
-    def _made(self, part: Part, named: Named) -> list[str]:
+    def _made(self, part: Part, values: list[str], named: Named) -> list[str]:
         """A part as components that every file system takes; of no folder, none."""
         if part[0] == _FOLDER:
             room = PATH_BYTES - (len(self.parts) - 1) * (COMPONENT_BYTES + 2)
             return _within([component(_signless(one)) for one in _folders(named.path)], room)
-        fixed = sum(map(_fixed_bytes, part))
-        texts = sum(_is_text(piece) for piece in part) or 1
-        room = (COMPONENT_BYTES - fixed) // texts
-        values = (
-            cut_to(unicodedata.normalize("NFC", _signless(_value(piece, named))), room)
+        texts = sum(map(_is_text, part)) or 1
+        room = (COMPONENT_BYTES - sum(map(_fixed_bytes, part))) // texts
+        safe = (
+            cut_to(unicodedata.normalize("NFC", _signless(value)), room)
             if _is_text(piece)
-            else _value(piece, named)
-            for piece in part
+            else value
+            for piece, value in zip(part, values, strict=True)
         )
-        return [component("".join(values))]
+        return [component("".join(safe))]
 
 
 @lru_cache(64)
@@ -276,13 +276,13 @@ def _read_back(part: Part) -> set[str]:
     return found
 
 
-def _value(piece: Piece, named: Named) -> str:
+def _value(piece: Piece, named: Named, numbers: Mapping[str, int]) -> str:
     """What a piece says, as it is."""
     name, spec = piece
     if spec is None:
         return name
     if name in NUMBERS:
-        return format(getattr(named, name), spec)
+        return format(numbers[name], spec)
     if name == "sha256":
         return named.sha256[: int(spec or _DIGEST_DIGITS)]
     if name not in TEXTS:

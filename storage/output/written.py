@@ -33,8 +33,10 @@ from storage.output.layout import (
     REPORT,
     SKIPPED,
     SUMMARY,
+    UNMATCHED_LIST,
 )
 from storage.output.manifest import FACES_SCHEMA, FAILED_COLUMNS, MANIFEST_SCHEMA, decode_part
+from storage.output.people import UNMATCHED_COLUMNS, is_joined
 from storage.output.summary import SUMMARY_FORMAT
 
 _AT_ONCE = 1000
@@ -44,6 +46,7 @@ _ALONE = (
     SUMMARY,
     REPORT,
     CHANGES,
+    UNMATCHED_LIST,
     SKIPPED,
     FAILED,
 )  # the manifest is removed last
@@ -57,6 +60,7 @@ _SHEETS = {
     FAILED: _FAILED_BEGINS,
     SKIPPED: _FAILED_BEGINS,
     CHANGES: ",".join(CHANGE_COLUMNS).encode(),
+    UNMATCHED_LIST: ",".join(UNMATCHED_COLUMNS).encode(),
 }
 
 
@@ -199,7 +203,8 @@ def _is_table(folder: Folder, name: str, schema: pa.Schema) -> bool:
             names = set(pq.read_schema(file).names)
     except (pa.ArrowException, OSError):
         return False
-    return {"member", "path"} <= names <= set(schema.names)
+    own = {name for name in names if not is_joined(name)}
+    return {"member", "path"} <= own <= set(schema.names)
 
 
 def _is_text(folder: Folder, name: str) -> bool:

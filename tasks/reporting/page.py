@@ -61,6 +61,8 @@ def ended(
     places = f"Output: {code(summary.output)}\n\nReport: {code(summary.output + '/report.html')}"
     if summary.skipped:
         places += f"\n\nSkipped: {code(summary.output + '/skipped.csv')}"
+    if summary.unknown_photos or summary.missing_people:
+        places += f"\n\nLeft over of the roster: {code(summary.output + '/unmatched.csv')}"
     notes = "".join(f"{code(line)}\n\n" for line in summary.notes)
     notes += "".join(f"{line}.\n\n" for line in heads)
     links = notes + places + _links(address, _LINKS)
@@ -80,6 +82,7 @@ def _page(
         **{f"Skipped: {code}": number for code, number in counts.skips.most_common()},
         **{f"In doubt: {code}": number for code, number in counts.warnings.most_common()},
         **_not_kept(counts),
+        **_left_over(counts),
     }
     table = "| | |\n|---|---:|\n" + "\n".join(
         f"| {name} | {number:,} |" for name, number in rows.items()
@@ -98,6 +101,15 @@ def _not_kept(counts: Counts) -> dict[str, int]:
         "Images with faces of which none was kept": counts.none_kept,
         **{f"Not kept: {code}": number for code, number in counts.rejects.most_common()},
     }
+
+
+def _left_over(counts: Counts) -> dict[str, int]:
+    """Who is on one side of the roster alone, where there is somebody."""
+    kinds = {
+        "Photographs of nobody in the roster": counts.unknown_photos,
+        "People in the roster without a photograph": counts.missing_people,
+    }
+    return {kind: number for kind, number in kinds.items() if number}
 
 
 def _workers(workers: Mapping[str, int]) -> str:

@@ -149,6 +149,26 @@ def test_a_prefix_that_is_one_file_is_that_file() -> None:
         Prefixes(["https://host/a.zip"]).check("https://host/a.zip?x")
 
 
+def test_a_roster_has_to_lie_under_a_prefix(tmp_path: Path) -> None:
+    def held(file: str) -> str:
+        asked = CropSettings.model_validate({"roster": {"file": file}})
+        return Prefixes([str(tmp_path / "in"), "s3://photos"]).hold(asked).roster.file
+
+    assert held(f"{tmp_path}/in/./people.csv") == f"{tmp_path}/in/people.csv"
+    assert held("s3://photos/people.csv") == "s3://photos/people.csv"
+    assert held("") == ""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link.csv").symlink_to("/etc/passwd")
+    for outside in (
+        "/etc/passwd",
+        f"{tmp_path}/in/../x.csv",
+        f"{tmp_path}/in/link.csv",
+        "s3://b/x",
+    ):
+        with pytest.raises(ProblemError):
+            held(outside)
+
+
 def test_redirects_lead_to_nothing_but_what_may_be_named() -> None:
     asked = CropSettings.model_validate({"input": {"redirects": "https://elsewhere.example/"}})
     prefixes = Prefixes(["s3://photos", "https://b.example/in/", "https://a.example"])
