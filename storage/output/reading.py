@@ -18,6 +18,7 @@ from storage.fs.fingerprint import written_at
 from storage.output.changes import count_changes
 from storage.output.claim import claim_there, read_record
 from storage.output.counts import Counts, count
+from storage.output.finding import Wanted, find_faces, find_in_part, find_rows
 from storage.output.folder import Folder
 from storage.output.layout import (
     BATCH,
@@ -195,6 +196,23 @@ class OutputReader:
             table = pq.ParquetFile(file, buffer_size=BUFFER)
             for rows in table.iter_batches(ROWS_AT_ONCE, use_threads=False):
                 yield from rows.to_pylist()
+
+    def find(self, wanted: Wanted) -> list[dict[str, Any]]:
+        """What became of a photograph: ROW_COLUMNS of each of its rows, with its `faces`.
+
+        While the batch is not finished, by the parts that are there so far.
+        """
+        if not self._is_finished():
+            with self._folder.errors("read"):
+                parts = self._read_parts(sorted(self.parts()))
+                return [row for part in parts for row in find_in_part(part, wanted)]
+        with self._table(MANIFEST) as manifest:
+            found = {row["member"]: row | {"faces": []} for row in find_rows(manifest, wanted)}
+        if found:
+            with self._table(FACES) as table:
+                for member, face in find_faces(table, found):
+                    found[member]["faces"].append(face)
+        return list(found.values())
 
     def failures(self, most: int) -> list[dict[str, str]]:
         """The first rows of a finished batch's `failed.csv`."""

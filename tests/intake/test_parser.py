@@ -22,6 +22,8 @@ BATCH = str(UUID(int=0))
         f"status {BATCH} --watch",
         f"failed {BATCH} --csv",
         f"retry {BATCH}",
+        "find --store out --path a.jpg --json",
+        f"find --batch {BATCH}",
         "cleanup --older-than 3 --batches --yes",
         "sample a.zip --count 3",
         "doctor --output out",

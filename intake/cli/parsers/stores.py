@@ -1,6 +1,9 @@
-"""Commands about what lies in a store: `cleanup`."""
+"""Commands about what lies in a store: `find`, `cleanup`."""
 
 from __future__ import annotations
+
+import argparse
+import re
 
 from intake.cli.parsers.values import A_LINE, EXIT_CODES, Commands, add_json, up_to
 
@@ -9,7 +12,58 @@ _MOST_DAYS = 3660  # ten years
 
 def add_commands(commands: Commands) -> None:
     """Add the commands."""
+    _add_find(commands)
     _add_cleanup(commands)
+
+
+def _add_find(commands: Commands) -> None:
+    find = commands.add_parser(
+        "find",
+        help="find a photograph in the batches of a store",
+        description="Show which batches have a photograph, and what became of it: its row, its "
+        "faces and their crops. Asks no server.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    _add_store(find, "folder or URI below which the outputs lie")
+    wanted = find.add_mutually_exclusive_group(required=True)
+    _add_wanted(wanted)
+    wanted.add_argument(
+        "--batch",
+        metavar="ID",
+        help="of a batch instead: as `facecrop submit` prints it, or as batch.json has it",
+    )
+    add_json(find, A_LINE)
+    find.set_defaults(function="find:find")
+
+
+def _add_wanted(parser: argparse._MutuallyExclusiveGroup) -> None:
+    """Add the flags that say which photograph is meant."""
+    parser.add_argument(
+        "--path",
+        type=_name,
+        metavar="NAME",
+        help="the path in its archive, or the end of it from a folder or the name on",
+    )
+    parser.add_argument("--sha256", type=_digest, metavar="HEX", help="the hash of its file")
+
+
+def _name(text: str) -> str:
+    if not text.strip("/"):
+        raise argparse.ArgumentTypeError("should be the path or the name of a file")
+    return text
+
+
+def _digest(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(
+            f"{text}: should be 64 hexadecimal digits, as sha256sum prints them"
+        )
+    return text.lower()
+
+
+def _add_store(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--store", metavar="PREFIX", help=f"{what}; also FACECROP_HTTP_STORE")
 
 
 def _add_cleanup(commands: Commands) -> None:
