@@ -54,7 +54,7 @@ def production() -> Iterator[tuple[Stack, Path]]:
         TemporaryDirectory(dir=Path.cwd(), prefix=".benchmark-") as name,
         prefect_stack() as stack,
     ):
-        os.environ.update(stack.environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"})
+        os.environ.update(stack.environment | {"PREFECT_WORKER_QUERY_SECONDS": "5"})
         os.environ["PREFECT_HOME"] = name
         register()
         yield stack, Path(name)

@@ -51,5 +51,5 @@ def main() -> int:
 if __name__ == "__main__":
     set_environment()  # before Prefect is imported
     os.environ.update(safe_path(os.environ))  # for the processes of its runs
-    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "1")  # nobody else asks this server
+    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "5")  # besides, it is told of runs
     sys.exit(main())

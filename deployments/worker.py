@@ -54,6 +54,7 @@ from prefect.workers.process import (
 from pydantic import Field, PrivateAttr
 
 from deployments.automations import RESUMES, START
+from deployments.due import runs_due
 from deployments.warm.runs import COLD, WarmRuns, warm_runs
 
 _RESCHEDULE_SECONDS = 20  # of a container's grace time, should the server not answer at once
@@ -101,6 +102,8 @@ class FacecropWorker(ProcessWorker):
     _description = "Runs flow runs as processes, and reschedules them when it is stopped."
 
     _warm: WarmRuns | None = None
+    _listener: asyncio.Task[None] | None = None
+    _polls_next = False
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -115,6 +118,8 @@ class FacecropWorker(ProcessWorker):
 
     async def teardown(self, *exc_info: Any) -> None:
         """Have all runs end, and then the servers that they are forked from."""
+        if self._listener is not None:
+            self._listener.cancel()
         try:
             await super().teardown(*exc_info)
         finally:
@@ -130,6 +135,7 @@ class FacecropWorker(ProcessWorker):
         await self._reschedule_unstarted()
         await self._resume_crashed()
         self._warm_up()
+        self._listen()
 
     async def run(
         self,
@@ -152,7 +158,11 @@ class FacecropWorker(ProcessWorker):
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll once. Never twice at a time, or both would be given the same runs."""
+        if self._polls_next:
+            return []  # another one waits for its turn, and will see what this one would
+        self._polls_next = True
         async with self._one_poll:
+            self._polls_next = False
             return await super().get_and_submit_flow_runs()
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
@@ -184,6 +194,21 @@ class FacecropWorker(ProcessWorker):
 
     def _release_limit_slot(self, flow_run_id: UUID) -> None:
         super()._release_limit_slot(flow_run_id)
+        self._poll_soon()
+
+    def _listen(self) -> None:
+        """Poll whenever the server says that a run is due."""
+        if self._work_pool is not None and (self._listener is None or self._listener.done()):
+            self._listener = asyncio.create_task(self._poll_when_due(self._work_pool.id))
+
+    async def _poll_when_due(self, pool: UUID) -> None:
+        try:
+            async for _ in runs_due(pool):
+                self._poll_soon()
+        except Exception as error:  # noqa: BLE001 - of many types; polls and the next sync remain
+            self._logger.debug("Not told of runs that are due: %r", error)
+
+    def _poll_soon(self) -> None:
         if self.is_setup and self._runs_task_group is not None:
             self._runs_task_group.start_soon(self._poll_early)
 

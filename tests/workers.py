@@ -44,7 +44,7 @@ def process_workers(
 
     Runs that other tests have left undone are removed first: a worker would take them.
     """
-    _remove_unended_runs()
+    remove_unended_runs()
     started: list[Worker] = []
 
     def start(name: str) -> Worker:
@@ -98,7 +98,8 @@ def production(folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
         yield stack, start_worker
 
 
-def _remove_unended_runs() -> None:
+def remove_unended_runs() -> None:
+    """Remove what other tests have left to be run."""
     undone = FlowRunFilterStateType(any_=[one for one in StateType if one not in TERMINAL_STATES])
     wanted = FlowRunFilter(state=FlowRunFilterState(type=undone))
     client = this_client()

@@ -10,7 +10,8 @@ from prefect.states import Crashed
 
 from deployments.automations import RESUMES
 from deployments.worker import FacecropWorker
-from tests.workers import state, submit, this_client
+from intake.cli.samples import write_sample
+from tests.workers import remove_unended_runs, state, submit, this_client
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -48,6 +49,24 @@ def test_a_worker_without_a_limit_reads_all(queued: int) -> None:
 
 def test_a_pool_that_is_not_there_yet_has_no_runs(deployed: dict[str, str]) -> None:
     assert poll(1, pool="nowhere") == 0
+
+
+def test_a_worker_is_told_of_a_run_that_is_due(deployed: dict[str, str], tmp_path: Path) -> None:
+    write_sample(tmp_path / "photos.zip", 2)
+
+    async def work() -> bool:
+        """Whether a batch completes on a worker that never asks by the clock."""
+        async with FacecropWorker("facecrop-process", limit=1) as worker:
+            await worker.sync_with_backend()
+            run = await asyncio.to_thread(
+                submit, str(tmp_path / "photos.zip"), str(tmp_path / "out"), {}
+            )
+            while not (now := await asyncio.to_thread(state, run.id)).is_final():
+                await asyncio.sleep(0.1)
+            return now.is_completed()
+
+    remove_unended_runs()
+    assert asyncio.run(work())
 
 
 @pytest.mark.parametrize("switched_on", [True, False])
