@@ -11,14 +11,12 @@ import numpy as np
 
 from detection.codecs.decode import Source
 from detection.codecs.metadata import Carried
-from detection.colours import CropColours
-from detection.crop import cut, encode
+from detection.cutter import Cutter
 from detection.decoded import Decoded
 from detection.detectors.base import Detector, Faces
 from detection.detectors.haar import Haar
 from detection.detectors.yunet import Yunet
 from detection.errors import ImageError, ImageWarning
-from detection.framing.border import outside
 from detection.framing.frame import Frame
 from detection.framing.place import place
 from detection.geometry import Region, around
@@ -28,8 +26,7 @@ from detection.photo import Photo, PhotoWriter
 from detection.pick import pick_score
 from detection.quality import measure
 from detection.result import Box, Crop, Image, Points
-from detection.turns import turned
-from detection.warp import needed, painted, warp
+from detection.warp import needed
 
 
 def make_detector(settings: Detection) -> Detector:
@@ -223,18 +220,9 @@ def _cut_all(
         pixels, origin = source.decode_around(around(regions), finest)
         reduction = finest
     scale = -(-source.width // reduction) / source.width
-    from_image = source.to_reduced(reduction, origin)
-    colours = CropColours(source, keep=settings.color == "keep")
+    cutter = Cutter(source, pixels, origin, reduction, settings, carried)
     crops = []
     for rank, (face, frame) in enumerate(zip(faces, frames, strict=True)):
-        if frame.exact:
-            crop = turned(cut(pixels, frame.square, scale, frame.width, origin), quarters)
-        else:
-            crop = warp(pixels, frame, from_image, size, settings.border)
-        crop = colours.of(crop)
-        if settings.border == "color" and outside(frame, *size):
-            crop = painted(crop, frame, *size, settings.border_color)
-        along = carried.along(frame.width, frame.height, profile=colours.embedded is not None)
         sharpness, brightness, contrast = measure(pixels, face.box, scale, origin)
         crops.append(
             Crop(
@@ -247,7 +235,7 @@ def _cut_all(
                 frame,
                 -90 * quarters % 360,
                 sharpness,
-                encode(crop, settings.format, settings.quality, colours.embedded, along),
+                cutter.crop(frame, quarters),
                 face.pick_score,
                 1 / reduction,
                 brightness,

@@ -1,8 +1,8 @@
 """Find every face in archives of photographs and cut each one out.
 
 `crop` does a batch in this process, and `crop_archive` the same as a Prefect flow. `preview` says
-what a batch would come to. Each name is imported when it is first used, so that importing this
-package costs and changes nothing.
+what a batch would come to, `recrop` cuts the faces of one out another way. Each name is imported
+when it is first used, so that importing this package costs and changes nothing.
 """
 
 from importlib import import_module
@@ -12,18 +12,31 @@ if TYPE_CHECKING:
     from flows.crop_archive import crop_archive
     from pipeline.local import crop
     from pipeline.preview.run import Preview, preview
+    from pipeline.recrop.local import recrop
+    from pipeline.recrop.settings import RecropSettings
     from pipeline.settings import CropSettings
     from pipeline.summary import Summary
 
-__all__ = ["CropSettings", "Preview", "Summary", "crop", "crop_archive", "preview"]
+__all__ = [
+    "CropSettings",
+    "Preview",
+    "RecropSettings",
+    "Summary",
+    "crop",
+    "crop_archive",
+    "preview",
+    "recrop",
+]
 
 _HOMES = {
     "CropSettings": "pipeline.settings",
     "Preview": "pipeline.preview.run",
+    "RecropSettings": "pipeline.recrop.settings",
     "Summary": "pipeline.summary",
     "crop": "pipeline.local",
     "crop_archive": "flows.crop_archive",
     "preview": "pipeline.preview.run",
+    "recrop": "pipeline.recrop.local",
 }
 
 

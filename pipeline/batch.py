@@ -27,6 +27,7 @@ from storage.fs.fingerprint import Fingerprint, changed
 from storage.fs.redact import hides, shown
 from storage.output.claim import GROWING
 from storage.output.counts import Counts
+from storage.output.lots import Lot
 from storage.output.output import Output
 from storage.roster import Roster, read_roster
 
@@ -156,11 +157,7 @@ def plan(
     """
     opened = open_archive(archive, limits_of(settings), names=settings.input.name_encoding)
     place = Output(output)
-    if opened.kind == "folder" and place.lies_in(archive):
-        raise OutputError(
-            f"{place.uri} lies in {archive}, so its crops would be taken for photographs. "
-            "Name an output elsewhere."
-        )
+    refuse_inside(place, opened)
     roster = roster_of(settings)
     if roster is not None:
         noted = {"file": roster.uri, "sha256": roster.sha256}
@@ -174,8 +171,8 @@ def plan(
     existing = settings.run.existing
     # of a batch that goes on with more lots, nothing is opened that it has done
     counted = opened.kind not in GROWING or existing == "overwrite" or not place.is_begun()
-    record = _record(opened, begun, run, asked or datetime.now(UTC), counted=counted)
-    claim = place.claim(record, existing, defaults, lambda: _sources(opened, roster))
+    record = record_of(opened, begun, run, asked or datetime.now(UTC), counted=counted)
+    claim = place.claim(record, existing, defaults, lambda: sources_of(opened, roster))
     kept = ChunkSettings.model_validate(claim.record["settings"]["chunk"])
     settings = settings.model_copy(update={"chunk": kept})
     if (names := claim.record.get("names", opened.names)) != opened.names:
@@ -184,7 +181,7 @@ def plan(
     size = ChunkSize(kept.members, kept.mib * MIB)
     work = take_in(place, opened, claim, existing, size)
     if work.lots <= 1 and not work.idle:
-        _refuse_other_members(place, claim.record, opened)
+        refuse_other_members(place, claim.record, opened)
     before = _counts(place, work)
     members = work.archive.members if not work.idle else 0
     batch = Batch(
@@ -201,6 +198,15 @@ def plan(
     batch.progress.resume(before)
     batch.roster = roster
     return batch
+
+
+def refuse_inside(place: Output, archive: Archive) -> None:
+    """Raise OutputError where an output lies in the folder that its batch is to be made of."""
+    if archive.kind == "folder" and place.lies_in(archive.uri):
+        raise OutputError(
+            f"{place.uri} lies in {archive.uri}, so its crops would be taken for photographs. "
+            "Name an output elsewhere."
+        )
 
 
 def open_shard(
@@ -250,6 +256,39 @@ def reopen(
     """
     place = Output(output)
     record = place.join()
+    if "recrop" in record:
+        raise OutputError(
+            f"{place.uri} was cut from the faces of {record['recrop']['output']}: retry what "
+            "failed there, then recrop it into another output."
+        )
+    opened, made_with, lots = open_again(place, record, settings, limits)
+    failed = place.failed_chunks()
+    work = without(opened, lots, failed)
+    if work.lots <= 1:
+        refuse_other_members(place, record, opened)
+    members = sum(failed.values())
+    about = work.settled, work.lots
+    batch = Batch(record["id"], work.archive, place, made_with, set(), members, *about)
+    return batch, set(failed)
+
+
+def open_again(
+    place: Output,
+    record: dict[str, Any],
+    settings: RunSettings,
+    limits: LimitSettings | None = None,
+) -> tuple[Archive, CropSettings, list[Lot]]:
+    """Open the archive that a batch was made of; give the settings that it was made with, its lots.
+
+    Args:
+        place: the batch's output.
+        record: what its `batch.json` says.
+        settings, limits: as `reopen` has them.
+
+    Raises:
+        ArchiveError: the archive is gone, or no longer the one that the batch was made of.
+        OutputError: its URI had a secret.
+    """
     uri = record["archive"]["uri"]
     if hides(uri):
         raise OutputError(
@@ -269,14 +308,7 @@ def reopen(
     lots = place.lots() if record["archive"].get("kind") in GROWING else []
     if opened.fingerprint != (lots[-1].files.fingerprint if lots else _recorded(record)):
         raise changed(opened.uri)
-    failed = place.failed_chunks()
-    work = without(opened, lots, failed)
-    if work.lots <= 1:
-        _refuse_other_members(place, record, opened)
-    members = sum(failed.values())
-    about = work.settled, work.lots
-    batch = Batch(record["id"], work.archive, place, made_with, set(), members, *about)
-    return batch, set(failed)
+    return opened, made_with, lots
 
 
 def _counts(place: Output, work: Work) -> Counts:
@@ -289,7 +321,7 @@ def _counts(place: Output, work: Work) -> Counts:
     return place.counts(range(work.settled.chunks))
 
 
-def _refuse_other_members(place: Output, record: dict[str, Any], archive: Archive) -> None:
+def refuse_other_members(place: Output, record: dict[str, Any], archive: Archive) -> None:
     """Raise OutputError where the same archive shows other members than it did to its batch.
 
     An archive within it can be read by now, or no more: then all that follows has other numbers.
@@ -334,7 +366,7 @@ def _recorded(record: dict[str, Any]) -> Fingerprint:
     return Fingerprint(record["archive"]["size"], record["archive"]["version"])
 
 
-def _sources(archive: Archive, roster: Roster | None) -> Iterator[str]:
+def sources_of(archive: Archive, roster: Roster | None) -> Iterator[str]:
     """Every place that a batch reads: its archive, what a list's lines lead to, its roster."""
     yield archive.uri
     if roster is not None:
@@ -344,7 +376,7 @@ def _sources(archive: Archive, roster: Roster | None) -> Iterator[str]:
         yield from outer.places()
 
 
-def _record(
+def record_of(
     archive: Archive, settings: CropSettings, run: str, asked: datetime, *, counted: bool
 ) -> dict[str, Any]:
     """What `batch.json` says. `format`, `archive` and `settings` are the batch's identity.

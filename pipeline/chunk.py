@@ -7,15 +7,18 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 
+import pyarrow as pa
+
 from pipeline.batch import Batch
 from pipeline.images import ImagePool
 from pipeline.member import CroppedMember, crop_members
-from storage.archives.members import Chunk, Entry
+from storage.archives.members import Archive, Chunk, Entry
 from storage.errors import OutputError
 from storage.output.layouts import LAYOUTS
 from storage.output.manifest import encode_part, failed_members, replace_rows
 from storage.output.output import Output
 from storage.output.pictures import Picture
+from storage.output.reading import OutputReader
 
 _PHOTO_BYTES = 32 << 20  # that wait to be written together
 
@@ -57,13 +60,7 @@ def retry_failed_members(
 
     Args and errors are those of `crop_chunk`. Returns the number of members that were retried.
     """
-    part = batch.output.part(chunk.number)
-    # a higher limit may let a chunk reach less far, or have an archive in an archive opened
-    if part["member"].to_pylist() != list(range(chunk.first, chunk.last + 1)):
-        raise OutputError(
-            f"{batch.output.uri} was cut into other chunks than {batch.archive.uri} is with these "
-            "limits. Nothing was changed: crop it again with them, into another output."
-        )
+    part = part_of(batch.output, batch.archive, chunk)
     attempts = failed_members(part)
     # packed crops can only be written together, so there all of the chunk is cropped again
     packed = LAYOUTS[batch.settings.output.layout].data_files
@@ -78,6 +75,22 @@ def retry_failed_members(
     batch.output.put_part(chunk.number, replace_rows(part, rows, batch.output.claimed))
     batch.progress.commit(chunk.number)
     return len(rows)
+
+
+def part_of(output: OutputReader, archive: Archive, chunk: Chunk) -> pa.Table:
+    """The rows of a chunk of a finished batch, whose archive was opened again.
+
+    Raises:
+        OutputError: it was cut into other chunks.
+    """
+    part = output.part(chunk.number)
+    # a higher limit may let a chunk reach less far, or have an archive in an archive opened
+    if part["member"].to_pylist() != list(range(chunk.first, chunk.last + 1)):
+        raise OutputError(
+            f"{output.uri} was cut into other chunks than {archive.uri} is with these "
+            "limits. Nothing was changed: crop it again with them, into another output."
+        )
+    return part
 
 
 def _crop(
@@ -110,8 +123,8 @@ def _crop(
 
     members = sorted(images.map(work, wanted()), key=lambda member: member.row.member)
     photos.flush()
-    pictures = list(chain.from_iterable(map(_pictures, members)))
-    files = LAYOUTS[batch.settings.output.layout].files(pictures)
+    made = list(chain.from_iterable(map(pictures, members)))
+    files = LAYOUTS[batch.settings.output.layout].files(made)
     return members, files
 
 
@@ -153,7 +166,8 @@ class _Photos:
         self._waiting, self._bytes = {}, 0
 
 
-def _pictures(member: CroppedMember) -> Iterator[Picture]:
+def pictures(member: CroppedMember) -> Iterator[Picture]:
+    """The crops of a member, as its output's layout takes them."""
     cropped = [(face, face.crop) for face in member.row.face_rows if face.crop is not None]
     for (face, path), data in zip(cropped, member.crops, strict=True):
         yield Picture(member.row, face, path, data)

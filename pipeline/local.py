@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from pipeline.batch import plan
+from pipeline.chunk import crop_chunk
 from pipeline.images import warm_up
 from pipeline.progress import Snapshot
 from pipeline.report import write_report
@@ -56,7 +57,7 @@ def crop(
     def tick() -> None:
         on_progress(batch.progress.snapshot())
 
-    members, count = crop_chunks(batch, batch.chunks(), tick, in_threads(batch))
+    members, count = crop_chunks(batch, batch.chunks(), tick, in_threads(batch, crop_chunk))
     for line in batch.notes:
         _log.warning("%s: %s", batch.archive.uri, line)
     totals = retried(lambda _: batch.finish(members, count))

@@ -109,9 +109,7 @@ def _of_image(
     if isinstance(outcome, ImageError):
         return _failed_image(entry, data, outcome.code.value, str(outcome))
     if isinstance(outcome, UnforeseenError):
-        _log.error("Member %d (%r):\n%s", entry.index, entry.name, outcome)
-        message = f"Facecrop itself failed on this image: {outcome.kind}. Please report it."
-        return _failed_image(entry, data, INTERNAL_ERROR, message)
+        return _failed_image(entry, data, INTERNAL_ERROR, unforeseen(entry, outcome))
     image, digest = outcome
     names = MemberNames(entry, chunk, settings, digest, roster)
     photo = None if image.photo_format is None else names.photo(image.photo_format)
@@ -119,7 +117,7 @@ def _of_image(
     for crop in image.crops:
         why = [reason.value for reason in rejects(crop, settings.keep)]
         path = None if photo else names.crop(crop.rank, crop.page, kept=not why)
-        faces.append(_face_row(crop, path, why))
+        faces.append(face_row(crop, path, why))
     return CroppedMember(
         MemberRow(
             entry.index,
@@ -141,6 +139,12 @@ def _of_image(
         image.photo,
         image.cpu_ms,
     )
+
+
+def unforeseen(entry: Entry, error: UnforeseenError) -> str:
+    """What the row of a member says on which Facecrop itself failed; the log says more."""
+    _log.error("Member %d (%r):\n%s", entry.index, entry.name, error)
+    return f"Facecrop itself failed on this image: {error.kind}. Please report it."
 
 
 def _failed_image(entry: Entry, data: bytes | memoryview, code: str, message: str) -> CroppedMember:
@@ -168,7 +172,14 @@ def _row_alone(
     return CroppedMember(row, [])
 
 
-def _face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
+def face_row(crop: Crop, path: str | None, why: list[str]) -> FaceRow:
+    """The row of a face.
+
+    Args:
+        crop: the face, cut out.
+        path: of the crop's file, below the output; None for none.
+        why: it was not worth keeping, by code.
+    """
     x, y, w, h = crop.box
     points = crop.landmarks
     yaw, pitch = crop.look or (None, None)

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import copy_context
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from pipeline.batch import Batch
-from pipeline.chunk import crop_chunk
 from pipeline.cores import cores
 from pipeline.images import ImagePool
 from pipeline.retries import retried
@@ -34,14 +33,31 @@ class Pending(Protocol):
         """
 
 
+AnyBatch = TypeVar("AnyBatch", bound=Batch, contravariant=True)
+
+
+class Work(Protocol[AnyBatch]):
+    """What is done to a chunk, such as `pipeline.chunk.crop_chunk`."""
+
+    def __call__(
+        self, batch: AnyBatch, chunk: Chunk, images: ImagePool, *, last_attempt: bool
+    ) -> int:
+        """Do it, and return the number of members."""
+
+
 Start = Callable[[Chunk, ImagePool], Pending]
 Runner = Callable[[int], AbstractContextManager[Start]]
 """Given how many chunks are in flight at once, a context in which chunks are started. Leaving it
 waits for those that were."""
 
 
-def in_threads(batch: Batch) -> Runner:
-    """Run each chunk on a thread of this process, retried after transient errors."""
+def in_threads(batch: AnyBatch, work: Work[AnyBatch]) -> Runner:
+    """Run each chunk on a thread of this process, retried after transient errors.
+
+    Args:
+        batch: whose chunks they are.
+        work: what is done to a chunk.
+    """
 
     @contextmanager
     def run(at_once: int) -> Iterator[Start]:
@@ -49,7 +65,7 @@ def in_threads(batch: Batch) -> Runner:
 
             def start(chunk: Chunk, images: ImagePool) -> Future[int]:
                 def attempt(last: bool) -> int:
-                    return crop_chunk(batch, chunk, images, last_attempt=last)
+                    return work(batch, chunk, images, last_attempt=last)
 
                 return pool.submit(copy_context().run, lambda: retried(attempt, stop=batch.stop))
 

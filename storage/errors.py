@@ -19,6 +19,7 @@ class MemberErrorCode(StrEnum):
     ARCHIVE_DAMAGED = "archive_damaged"  # the archive is damaged here, or ends too early
     TOO_LARGE = "too_large"  # over the bound on one member's bytes
     MISSING = "missing"  # listed, but gone when it was read
+    CHANGED = "changed"  # not the photograph in which its faces were found: to be cropped anew
     WEB_PAGE = "web_page"  # a listed address that answers a page, such as a login, and no file
     UNREADABLE = "unreadable"  # storage failed on every attempt
 
@@ -34,6 +35,7 @@ class SkipReason(StrEnum):
     LINK = "link"
     SPECIAL_FILE = "special_file"  # device, pipe, socket
     NESTED_ARCHIVE = "nested_archive"
+    NOT_WANTED = "not_wanted"  # it has faces, of which a recrop was asked for none
     EMPTY_ARCHIVE = "empty_archive"  # one within another that holds nothing
 
 

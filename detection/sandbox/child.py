@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,12 +28,15 @@ from detection.detectors.base import Detector
 from detection.errors import ImageError, ImageErrorCode, is_machines, one_line
 from detection.image import crop_faces, make_detector
 from detection.options import Cover, CutOptions, DetectionOptions, DetectionPasses
+from detection.recut import recut
 from detection.sandbox.protocol import (
     Bounds,
     printable_trace,
     receive,
     send,
     send_ready,
+    to_known,
+    to_recut_reply,
     to_reply,
 )
 
@@ -60,69 +64,67 @@ def main() -> None:
         unused = _data_bytes()
         number = 0
         while True:
-            settings, data = receive(requests)
-            if settings:
+            text, data = receive(requests)
+            if text and not data:
                 work = None  # frees its detector for the next one
-                work, fault, why = _prepared(unused, settings, nowhere)
+                work, fault, why = _prepared(unused, text, nowhere)
                 sys.stderr = nowhere  # the pipe behind it takes only so much
                 send_ready(replies, fault, why)
                 continue
             assert work is not None
             number += 1
-            reply, blob = work.crop(data)
+            reply, blob = work.answer(text, data)
             send(replies, json.dumps({"number": number, **reply}).encode(), blob)
 
 
 def _prepared(unused: int, settings: bytes, nowhere: IO[str]) -> tuple[_Work | None, str, str]:
     """What works on images; or None, and whose fault that is, and why."""
     try:
-        return _Work(unused, nowhere, *json.loads(settings)), "", ""
+        job = json.loads(settings)
+        return (_Recut if "cuts" in job else _Search)(unused, nowhere, **job), "", ""
     except Exception as error:  # noqa: BLE001 the parent says it
         machines = is_machines(error) or _lacks_memory(error) or isinstance(error, OSError)
         said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         return None, "machine" if machines else "detector", one_line(said)
 
 
-class _Work:
+class _Work(ABC):
     """A job: what the child does with each image.
 
     Making one needs all that an image needs but its bytes, so a shortage of the machine shows here.
     """
 
-    def __init__(
-        self,
-        unused: int,
-        nowhere: IO[str],
-        detection: dict[str, Any],
-        cut: dict[str, Any],
-        bounds: dict[str, Any],
-        cover: Cover | None,
-    ) -> None:
+    def __init__(self, unused: int, nowhere: IO[str], bounds: dict[str, Any]) -> None:
         self._bounds = Bounds(**bounds)
         self._nowhere = nowhere
-        passes = DetectionPasses(**detection.pop("passes"))
-        self._detection = DetectionOptions(**detection, passes=passes)
-        self._cut = CutOptions(**cut)
-        self._cover = cover
         self._watch()
         try:
-            self._detector: Detector = make_detector(self._detection)
-            self._detector.detect(_BLACK)
+            self._try()
         finally:
             faulthandler.cancel_dump_traceback_later()
         _bound(self._bounds.memory_mib, unused)
 
-    def crop(self, data: bytes) -> tuple[dict[str, Any], bytes]:
-        """The reply about one image, and the bytes of its crops."""
+    @abstractmethod
+    def _try(self) -> None:
+        """Do once what is done for each image, as far as that costs."""
+
+    @abstractmethod
+    def _result(self, text: bytes, data: bytes) -> tuple[dict[str, Any], bytes]:
+        """The reply about one image, and the bytes of its crops.
+
+        Args:
+            text: what was said about it.
+            data: the file.
+        """
+
+    def answer(self, text: bytes, data: bytes) -> tuple[dict[str, Any], bytes]:
+        """As `_result`; where that fails, why."""
         try:
             self._watch()
-            bounds = self._bounds.max_pixels, self._bounds.memory_mib
-            options = self._detection, self._cut, *bounds, self._cover
-            image = crop_faces(data, self._detector, *options)
-            reply, crops = to_reply(image)
+            reply, crops = self._result(text, data)
             if len(crops) > self._bounds.crops_bytes:
                 raise MemoryError
-            return {**reply, "sha256": hashlib.sha256(data).hexdigest()}, crops
+            return reply, crops
         except ImageError as error:
             return {"error": error.code.value, "message": one_line(str(error))}, b""
         except Exception as error:  # noqa: BLE001 the parent says it, with the image's name
@@ -139,6 +141,54 @@ class _Work:
 
     def _watch(self) -> None:
         faulthandler.dump_traceback_later(self._bounds.seconds, exit=True, file=self._nowhere)
+
+
+class _Search(_Work):
+    """Faces are found and cut out."""
+
+    def __init__(
+        self,
+        unused: int,
+        nowhere: IO[str],
+        detection: dict[str, Any],
+        cut: dict[str, Any],
+        bounds: dict[str, Any],
+        cover: Cover | None,
+    ) -> None:
+        passes = DetectionPasses(**detection.pop("passes"))
+        self._detection = DetectionOptions(**detection, passes=passes)
+        self._cut = CutOptions(**cut)
+        self._cover = cover
+        super().__init__(unused, nowhere, bounds)
+
+    def _try(self) -> None:
+        self._detector: Detector = make_detector(self._detection)
+        self._detector.detect(_BLACK)
+
+    def _result(self, text: bytes, data: bytes) -> tuple[dict[str, Any], bytes]:
+        bounds = self._bounds.max_pixels, self._bounds.memory_mib
+        options = self._detection, self._cut, *bounds, self._cover
+        image = crop_faces(data, self._detector, *options)
+        reply, crops = to_reply(image)
+        return {**reply, "sha256": hashlib.sha256(data).hexdigest()}, crops
+
+
+class _Recut(_Work):
+    """Faces that are known are cut out."""
+
+    def __init__(
+        self, unused: int, nowhere: IO[str], cuts: list[dict[str, Any]], bounds: dict[str, Any]
+    ) -> None:
+        self._cuts = [CutOptions(**cut) for cut in cuts]
+        super().__init__(unused, nowhere, bounds)
+
+    def _try(self) -> None:
+        """Nothing costs but the images themselves."""
+
+    def _result(self, text: bytes, data: bytes) -> tuple[dict[str, Any], bytes]:
+        known = to_known(text)
+        bounds = self._bounds.max_pixels, self._bounds.memory_mib
+        return to_recut_reply(recut(data, known, self._cuts, *bounds), known)
 
 
 def _lacks_memory(error: Exception) -> bool:

@@ -21,11 +21,13 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from detection.errors import DetectorError, ImageError, ImageErrorCode, MachineError
+from detection.known import KnownFaces
 from detection.options import Cover
 from detection.sandbox.exclusive import ExclusiveTurn
+from detection.sandbox.known import Again, RecutJob
 from detection.sandbox.process import GRACE_SECONDS, Child, Lost
 from detection.sandbox.protocol import Bounds
-from detection.sandbox.replies import Job, Outcome
+from detection.sandbox.replies import Job, Outcome, Question, UnforeseenError, Work
 from detection.settings import CutSettings, DetectionSettings
 
 COMMAND: Sequence[str] = (sys.executable, "-P", "-m", "detection.sandbox.child")
@@ -44,6 +46,7 @@ _idle: list[Child] = []
 _turn = ExclusiveTurn()
 
 Key = TypeVar("Key")
+Result = TypeVar("Result")
 
 
 def crop_isolated(
@@ -66,12 +69,38 @@ def crop_isolated(
         MachineError: no child that works on images can be had here now.
         DetectorError: the settings give no detector.
     """
-    line = _Line[Key](Job(detection, crop.spelled_out(), bounds, cover))
+    job = Job(detection, crop.spelled_out(), bounds, cover)
+    return _answered(job, ((key, job, data) for key, data in images))
+
+
+def recut_isolated(
+    images: Iterable[tuple[Key, KnownFaces, bytes | memoryview]],
+    cuts: Sequence[CutSettings],
+    bounds: Bounds,
+) -> Iterator[tuple[Key, Again]]:
+    """`detection.recut.recut` of each image in a child process, as `crop_isolated` does it.
+
+    Args:
+        images: each with a key of the caller's and the faces that are to be cut out; none is empty.
+        cuts: in each of which they are cut.
+        bounds: of all images.
+
+    Raises:
+        MachineError: no child that works on images can be had here now.
+    """
+    job = RecutJob(tuple(cut.spelled_out() for cut in cuts), bounds)
+    return _answered(job, ((key, job.about(faces), data) for key, faces, data in images))
+
+
+def _answered(
+    job: Work, images: Iterable[tuple[Key, Question[Result], bytes | memoryview]]
+) -> Iterator[tuple[Key, Result | ImageError | UnforeseenError]]:
+    line = _Line[Key, Result](job)
     try:
-        for key, data in images:
-            while not line.has_room(len(data)):
+        for key, question, data in images:
+            while not line.has_room(len(question.text) + len(data)):
                 yield line.answer()
-            line.send(key, data)
+            line.send(key, question, data)
         while line.in_flight:
             yield line.answer()
     finally:
@@ -79,27 +108,28 @@ def crop_isolated(
 
 
 @dataclass(slots=True)
-class _Sent(Generic[Key]):
+class _Sent(Generic[Key, Result]):
     """An image in flight."""
 
     key: Key
+    question: Question[Result]
     data: bytes | memoryview
     at: float = 0.0  # by the monotonic clock
     losses: int = 0  # of children that had it
 
 
-class _Line(Generic[Key]):
+class _Line(Generic[Key, Result]):
     """The images in flight at one child, which is replaced when it dies.
 
     A child answers one image before it takes the next. So the first that is not answered is the one
     that it died of, and those behind it are sent to the next child as if nothing had happened.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Work) -> None:
         self._job = job
         self._seconds = job.bounds.seconds
         self._child: Child | None = None
-        self.in_flight: deque[_Sent[Key]] = deque()
+        self.in_flight: deque[_Sent[Key, Result]] = deque()
 
     def has_room(self, size: int) -> bool:
         """Whether an image of so many bytes may be sent before there is another answer.
@@ -113,15 +143,15 @@ class _Line(Generic[Key]):
             return False
         return len(self.in_flight) < _AT_A_CHILD and size <= self._child.holds
 
-    def send(self, key: Key, data: bytes | memoryview) -> None:
+    def send(self, key: Key, question: Question[Result], data: bytes | memoryview) -> None:
         """Send the child an image, for which there is room."""
-        image = _Sent(key, data)
+        image = _Sent(key, question, data)
         if not self.in_flight:
             _turn.enter(self._seconds)
         self.in_flight.append(image)
         self._hand_over(image)
 
-    def answer(self) -> tuple[Key, Outcome]:
+    def answer(self) -> tuple[Key, Result | ImageError | UnforeseenError]:
         """Wait for the result of the first image in flight."""
         image = self.in_flight[0]
         outcome = self._outcome(image)
@@ -140,11 +170,11 @@ class _Line(Generic[Key]):
             else:
                 _idle.append(self._child)
 
-    def _outcome(self, image: _Sent[Key]) -> Outcome:
+    def _outcome(self, image: _Sent[Key, Result]) -> Result | ImageError | UnforeseenError:
         with contextlib.ExitStack() as alone:
             while True:
                 assert self._child is not None
-                answer = self._child.answer(self._seconds)
+                answer = self._child.answer(image.question, self._seconds)
                 if not isinstance(answer, Lost):
                     if isinstance(answer, ImageError) and answer.code is _TOO_MUCH_MEMORY:
                         # what the child still holds of it would be missing for its next image
@@ -160,13 +190,13 @@ class _Line(Generic[Key]):
                     alone.enter_context(_turn.alone(self._seconds + GRACE_SECONDS))
                 self._replace_child(self.in_flight)
 
-    def _hand_over(self, image: _Sent[Key]) -> None:
+    def _hand_over(self, image: _Sent[Key, Result]) -> None:
         if self._child is None:
             self._child = _ready_child(self._job)
         image.at = monotonic()
-        self._child.send(image.data, self._seconds)
+        self._child.send(image.data, self._seconds, image.question.text)
 
-    def _replace_child(self, images: Iterable[_Sent[Key]]) -> None:
+    def _replace_child(self, images: Iterable[_Sent[Key, Result]]) -> None:
         """End the child, and send another one the images, if any."""
         if self._child is not None:
             self._child.end()
@@ -174,7 +204,7 @@ class _Line(Generic[Key]):
         for image in images:
             self._hand_over(image)
 
-    def _judged(self, image: _Sent[Key], lost: Lost) -> ImageError | None:
+    def _judged(self, image: _Sent[Key, Result], lost: Lost) -> ImageError | None:
         """What the loss of a child says of its image; None where that is to be tried again."""
         if lost.overdue and monotonic() - image.at >= self._seconds:
             return self._too_slow()
@@ -204,17 +234,18 @@ class _Line(Generic[Key]):
         )
 
 
-def _require_a_working_machine(job: Job) -> None:
+def _require_a_working_machine(job: Work) -> None:
     """Raise what the machine lacks, unless a picture of our own is cropped in spite of it."""
     child = _fresh_child(job)
-    child.send(_GREY, job.bounds.seconds)
-    answer = child.answer(job.bounds.seconds)
+    question = job.of_grey()
+    child.send(_GREY, job.bounds.seconds, question.text)
+    answer = child.answer(question, job.bounds.seconds)
     child.end()
     if isinstance(answer, Lost):
         raise MachineError(f"No image can be worked on here: {answer.how}")
 
 
-def _ready_child(job: Job) -> Child:
+def _ready_child(job: Work) -> Child:
     """An idle child, or else a fresh one."""
     while _idle:
         with contextlib.suppress(IndexError):  # another thread may have been faster
@@ -227,7 +258,7 @@ def _ready_child(job: Job) -> Child:
     return _fresh_child(job)
 
 
-def _fresh_child(job: Job) -> Child:
+def _fresh_child(job: Work) -> Child:
     child = Child(COMMAND)
     child.prepare(job)
     return child

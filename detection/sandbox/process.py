@@ -13,18 +13,19 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
-from detection.errors import DetectorError, MachineError, one_line
+from detection.errors import DetectorError, ImageError, MachineError, one_line
 from detection.forking.request import Forked, NotForkedError
 from detection.forking.start import QUIET
+from detection.sandbox.checks import ReplyError
 from detection.sandbox.pipes import OverdueError, Reader, write
 from detection.sandbox.protocol import LENGTHS
 from detection.sandbox.replies import (
-    Job,
-    Outcome,
-    ReplyError,
+    Question,
     ShortageError,
+    UnforeseenError,
+    Work,
     read_ready,
     read_reply,
 )
@@ -57,6 +58,7 @@ FORK_SERVER = "FACECROP_FORK_SERVER"
 
 _log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 _Pipes = tuple[IO[bytes], IO[bytes], IO[bytes]]
 
 
@@ -90,7 +92,7 @@ class Child:
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._job: Job | None = None
+        self._job: Work | None = None
         self._number = 0
         self._send_overdue = False
         self._process: subprocess.Popen[bytes] | Forked
@@ -112,7 +114,7 @@ class Child:
                 self.holds = fcntl.fcntl(self._requests, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
                 self.holds -= mmap.PAGESIZE  # what goes before an image
 
-    def prepare(self, job: Job) -> None:
+    def prepare(self, job: Work) -> None:
         """Wait until the child is ready for images of a job.
 
         Raises:
@@ -146,18 +148,29 @@ class Child:
             how = why
         raise MachineError(one_line(f"A process for images does not get ready here: {how}"))
 
-    def send(self, data: bytes | memoryview, seconds: float) -> None:
-        """Send an image; `answer` reports it where the child did not take it in so many seconds."""
+    def send(self, data: bytes | memoryview, seconds: float, text: bytes = b"") -> None:
+        """Send an image, and what is to be said about it.
+
+        `answer` reports it where the child did not take it in so many seconds.
+        """
         deadline = time.monotonic() + seconds + GRACE_SECONDS
         try:
-            write(self._requests.fileno(), [LENGTHS.pack(0, len(data)), data], deadline)
+            head = LENGTHS.pack(len(text), len(data))
+            write(self._requests.fileno(), [head + text, data], deadline)
         except OverdueError:
             self._send_overdue = True
         except OSError:  # it has ended
             pass
 
-    def answer(self, seconds: float) -> Outcome | Lost:
-        """The result of the first image not answered yet, which may take so many seconds."""
+    def answer(
+        self, question: Question[Result], seconds: float
+    ) -> Result | ImageError | UnforeseenError | Lost:
+        """The result of the first image not answered yet, which may take so many seconds.
+
+        Args:
+            question: what was asked about it.
+            seconds: that it may take.
+        """
         assert self._job is not None
         self._number += 1
         started = time.monotonic()
@@ -167,11 +180,11 @@ class Child:
             return late
         try:
             text, blob = self._receive(
-                self._job.text_bytes,
+                question.text_bytes,
                 self._job.bounds.crops_bytes,
                 started + seconds + GRACE_SECONDS,
             )
-            reply = read_reply(text, blob, self._number, self._job)
+            reply = read_reply(text, blob, self._number, question)
         except OverdueError:
             self.end()
             return late

@@ -1,9 +1,10 @@
 """What an image's process and its parent send each other.
 
 A message is the lengths of a JSON text and of some bytes, and then these two. The parent sends
-settings alone, which the child answers when it is ready for images, and then images alone. Nothing
-is unpickled, as the process may be what a hostile image has made of it; what it says is checked in
-`detection.sandbox.replies`.
+settings alone, which the child answers when it is ready for images, and then images: alone, or with
+what is known of their faces, and of those none is empty. Nothing is unpickled, as the process may
+be what a hostile image has made of it; what it says is checked in `detection.sandbox.replies` and
+`detection.sandbox.known`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import IO, Any
 
+from detection.known import Changed, KnownFace, KnownFaces, Recut
 from detection.result import Crop, Image
 from detection.sandbox.pipes import write
 
@@ -74,6 +76,31 @@ def to_reply(image: Image) -> tuple[dict[str, Any], bytes]:
     crops = [_fields(crop) | {"data": len(crop.data)} for crop in image.crops]
     fields = _fields(image) | {"crops": crops, "photo": len(image.photo)}
     return fields, image.photo or b"".join(crop.data for crop in image.crops)
+
+
+def to_known(text: bytes) -> KnownFaces:
+    """What is known of an image, of the JSON that `RecutQuestion.text` made of it."""
+    sent = json.loads(text)
+    faces = [
+        KnownFace(page, tuple(box), points and tuple(map(tuple, points)), turn)
+        for page, box, points, turn in sent["faces"]
+    ]
+    return KnownFaces(**{**sent, "size": tuple(sent["size"]), "faces": faces})
+
+
+def to_recut_reply(image: Recut | Changed, known: KnownFaces) -> tuple[dict[str, Any], bytes]:
+    """An image whose known faces were cut out as what JSON takes, and the bytes of its crops."""
+    if isinstance(image, Changed):
+        return {"changed": image.sha256}, b""
+    sizes = {face.page: crop.size for face, crop in zip(known.faces, image.crops[0], strict=True)}
+    fields = {
+        "crops": [[len(crop.data) for crop in some] for some in image.crops],
+        "sizes": [sizes[page] for page in known.pages],
+        "warnings": image.warnings,
+        "decode_ms": image.decode_ms,
+        "crop_ms": image.crop_ms,
+    }
+    return fields, b"".join(crop.data for some in image.crops for crop in some)
 
 
 def _fields(one: Crop | Image) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -26,20 +26,24 @@ class OptionError(ValueError):
 
 
 def add_options(
-    parser: argparse.ArgumentParser, only: str = "", *, everything: bool = True
+    parser: argparse.ArgumentParser, only: Collection[str] = (), *, everything: bool = True
 ) -> None:
     """Add `--GROUP-FIELD` for each field of each group of CropSettings; all go to `settings`.
 
     Args:
         parser: of a command.
-        only: the one group that it takes, where it does not take all.
+        only: the groups that it takes, and fields as `group.field`, where it does not take all.
         everything: whether its help tells of all, or of those alone that most people choose by.
     """
     parser.set_defaults(settings={})
     for group, model in _groups():
-        if only not in ("", group):
+        fields = [
+            (name, field)
+            for name, field in _fields(model)
+            if not only or group in only or f"{group}.{name}" in only
+        ]
+        if not fields:
             continue
-        fields = [*_fields(model)]
         told = {name for name, _ in fields if everything or (group, name) in COMMON}
         about = CropSettings.model_fields[group].description if told else None
         section = parser.add_argument_group(group, about)

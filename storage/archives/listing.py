@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 import pyarrow as pa
 
 from storage.archives.ahead import read_ahead, readers
-from storage.archives.cutting import alone, cut, places
+from storage.archives.cutting import Marks, alone, cut, places
 from storage.archives.files import Row, decode, encode, error_of, local_files, remote_files
 from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
 from storage.archives.naming import Names
@@ -96,7 +96,7 @@ class Listing:
 
     def picked(self, indexes: Sequence[int]) -> Iterator[Chunk]:
         """Give some files alone; see `storage.archives.members.Archive.picked`."""
-        rows, again = self.rows(), self._names().again
+        rows, again = self.rows(), self._again
         for index in indexes:
             directory = encode(rows[index : index + 1])
             yield replace(alone(index, again=bool(again[index])), directory=directory)
@@ -181,6 +181,11 @@ class Listing:
 
     def _skip(self, name: str) -> SkipReason | None:
         return skip_reason(name, system=self.limits.skip_system)
+
+    @cached_property
+    def _again(self) -> Marks:
+        """Kept for who picks a few members again and again."""
+        return self._names().again
 
     def _names(self) -> Names:
         names = Names(opens=self.limits.nested > 0)

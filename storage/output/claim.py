@@ -34,7 +34,7 @@ Existing = Literal["resume", "extend", "overwrite"]
 GROWING = ("folder", "list")
 """Kinds of archives that a batch can be extended with what is new in them."""
 
-_IDENTITY = ("archive", "settings")
+_IDENTITY = ("archive", "settings", "recrop")
 _VERSION = ("archive.size", "archive.version")  # of the identity, what an extension may change
 _OF_EVERY_BATCH = frozenset(("format", "archive", "settings"))  # keys of batch.json
 _CUT = "settings.chunk."

@@ -196,6 +196,16 @@ def _as_ours(rows: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(older.to_pylist(), schema=PART_SCHEMA)
 
 
+def member_rows(part: pa.Table) -> Iterator[MemberRow]:
+    """The rows of a part as they were before they were written."""
+    for values in part.to_pylist():
+        faces = [FaceRow(**face) for face in values.pop("face_rows") or ()]
+        of_faces = {name: values.pop(name) for name in ("faces", "not_kept")}
+        assert of_faces["faces"] == len(faces)
+        values["warnings"] = values["warnings"] or []
+        yield MemberRow(**{**values, "status": Status(values["status"])}, face_rows=faces)
+
+
 def failed_members(part: pa.Table) -> dict[int, int]:
     """The members of a part that failed, with their attempts so far."""
     failed = part.filter(pc.equal(part["status"], Status.FAILED.value))

@@ -162,14 +162,18 @@ class OutputReader:
         with self._table(MANIFEST) as manifest, self._table(FACES) as face_rows:
             return read_sample(manifest, face_rows, members, faces, failures)
 
+    def require_finished(self) -> None:
+        """Raise OutputError unless the batch is finished."""
+        if not self._is_finished():
+            raise OutputError(f"{self.uri} holds no finished batch. Run the batch to its end.")
+
     def failed_chunks(self) -> dict[int, int]:
         """The chunks of a finished batch in which members failed: how many did, by its number.
 
         Raises:
             OutputError: the batch is not finished.
         """
-        if not self._is_finished():
-            raise OutputError(f"{self.uri} holds no finished batch. Run the batch to its end.")
+        self.require_finished()
         done = sorted(self.parts())
         with self._folder.errors("read"):
             parts = zip(done, self._read_parts(done), strict=True)

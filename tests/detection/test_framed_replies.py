@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from detection.errors import ImageWarning
 from detection.image import crop_faces, make_detector
 from detection.result import Image
+from detection.sandbox.checks import ReplyError
 from detection.sandbox.protocol import Bounds, to_reply
-from detection.sandbox.replies import Job, ReplyError, read_reply
+from detection.sandbox.replies import Job, read_reply
 from detection.settings import CutSettings, DetectionSettings
 from tests.pictures import astronaut_jpeg
 

@@ -15,10 +15,10 @@ from detection.errors import ImageError
 from detection.image import crop_faces, make_detector
 from detection.options import MOST_EXIF_BYTES, MOST_PROFILE_BYTES, MOST_XMP_BYTES, Pick
 from detection.result import Image
+from detection.sandbox.checks import ReplyError, most_crop_bytes
 from detection.sandbox.protocol import Bounds, printable_trace, to_reply
 from detection.sandbox.replies import (
     Job,
-    ReplyError,
     ShortageError,
     UnforeseenError,
     read_ready,
@@ -205,10 +205,10 @@ def test_a_lie_about_a_photograph_is_refused(
 
 
 def test_a_crop_has_room_for_what_goes_along() -> None:
-    along = replace(JOB, cut=CutSettings(metadata="safe"))
-    assert along.crop_bytes == JOB.crop_bytes + MOST_EXIF_BYTES + MOST_XMP_BYTES
+    room = most_crop_bytes(CutSettings(metadata="safe"))
+    assert room == most_crop_bytes(CutSettings()) + MOST_EXIF_BYTES + MOST_XMP_BYTES
 
 
 def test_a_crop_has_room_for_its_profile_where_it_keeps_one() -> None:
-    kept = replace(JOB, cut=CutSettings(color="keep"))
-    assert kept.crop_bytes == JOB.crop_bytes + MOST_PROFILE_BYTES
+    room = most_crop_bytes(CutSettings(color="keep"))
+    assert room == most_crop_bytes(CutSettings()) + MOST_PROFILE_BYTES

@@ -255,7 +255,7 @@ def open_shard_again(archive: Path, output: Path) -> tuple[Batch, int]:
     planned = plan(str(archive), str(output), SETTINGS)
     planned.output.put_plan(0, encode_chunks(list(planned.chunks())))
     opened, chunks = open_shard(str(archive), str(output), 0, SETTINGS, planned.id)
-    members, _ = crop_chunks(opened, chunks, lambda: None, in_threads(opened))
+    members, _ = crop_chunks(opened, chunks, lambda: None, in_threads(opened, chunk.crop_chunk))
     return opened, members
 
 

@@ -102,7 +102,8 @@ def test_shards_of_it_are_cropped_without_its_index(
     monkeypatch.setattr(NestedArchive, "_open", None)  # no index is read again
     for number in reversed(range(len(chunks))):
         opened, mine = batch.open_shard(str(year), out, number, planned.settings, planned.id)
-        assert crop_chunks(opened, mine, lambda: None, in_threads(opened)) == (mine[0].count, 1)
+        runner = in_threads(opened, chunk.crop_chunk)
+        assert crop_chunks(opened, mine, lambda: None, runner) == (mine[0].count, 1)
     planned.output.finish(17, len(chunks))
     made, whole = result(out), result(str(tmp_path / "whole"))
     assert (made.manifest, made.faces, made.crops) == (whole.manifest, whole.faces, whole.crops)

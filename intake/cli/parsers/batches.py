@@ -56,7 +56,7 @@ def add_commands(commands: Commands) -> None:
         "output. Limits that are given are raised for it.",
     )
     add_watch(retry)
-    add_options(retry, only="limits")
+    add_options(retry, only=["limits"])
     for name, help, description in (
         (
             "cancel",

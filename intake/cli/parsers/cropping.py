@@ -1,4 +1,4 @@
-"""Commands that make a batch: `crop`, `submit`."""
+"""Commands that make a batch: `crop`, `submit`, `recrop`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def add_commands(commands: Commands, *, everything: bool) -> None:
     """Add the commands; with all settings in their help, or those that most people choose by."""
     _add_crop(commands, everything=everything)
     _add_submit(commands, everything=everything)
+    _add_recrop(commands)
 
 
 def _add_crop(commands: Commands, *, everything: bool) -> None:
@@ -82,6 +83,43 @@ def _add_submit(commands: Commands, *, everything: bool) -> None:
     add_json(submit, A_LINE)
     add_settings(submit, everything=everything)
     submit.set_defaults(function="submit:submit")
+
+
+def _add_recrop(commands: Commands) -> None:
+    recrop = commands.add_parser(
+        "recrop",
+        help="cut the faces of a finished batch out another way",
+        description="Cut the faces of a finished batch out another way, on this machine: nothing "
+        "is searched, and only photographs with wanted faces are read. The batch stays as it is. "
+        "Run again, it goes on where it stopped.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    recrop.add_argument("output", metavar="OUTPUT", help="the batch's folder or URI")
+    recrop.add_argument(
+        "--into", required=True, metavar="DIR", help="folder or URI to be made, laid out as OUTPUT"
+    )
+    recrop.add_argument(
+        "--where",
+        default="",
+        metavar="EXPRESSION",
+        help="which faces are wanted, by columns of faces.parquet and manifest.parquet, such as "
+        '"sharpness > 0.5 and abs(yaw) < 20" or "path like \'class-3a/%%\'" (default: all)',
+    )
+    recrop.add_argument(
+        "--cut",
+        dest="cuts",
+        action="append",
+        default=[],
+        metavar="NAME[:FIELD=VALUE,...]",
+        help="one of several ways to cut in one pass, into the folder NAME of --into: a preset by "
+        "its name, or fields of crop, such as small:size=112,format=webp; what it does not say is "
+        "as --crop-… say",
+    )
+    add_json(recrop, "print one JSON object an output")
+    recrop.add_argument("--verbose", action="store_true", help="show the log, no progress bar")
+    add_options(recrop, only=["crop", "output.layout", "run.existing", "run.threads"])
+    recrop.set_defaults(function="recrop:recrop_all")
 
 
 def add_settings(parser: argparse.ArgumentParser, *, everything: bool) -> None:
