@@ -13,12 +13,13 @@ from pipeline.batch import Batch
 from pipeline.images import ImagePool
 from pipeline.member import CroppedMember, crop_members
 from storage.archives.members import Archive, Chunk, Entry
-from storage.errors import OutputError
+from storage.errors import OutputError, SkipReason
 from storage.output.layouts import LAYOUTS
 from storage.output.manifest import encode_part, failed_members, replace_rows
 from storage.output.output import Output
 from storage.output.pictures import Picture
 from storage.output.reading import OutputReader
+from storage.output.tombs import Tombs
 
 _PHOTO_BYTES = 32 << 20  # that wait to be written together
 
@@ -113,7 +114,7 @@ def _crop(
             if batch.stop.is_set():
                 raise StoppedError(f"Chunk {chunk.number} was given up.")
             if only is None or entry.index in only:
-                yield entry
+                yield _without_forgotten(entry, batch.output.tombs)
 
     def work(taken: Iterable[Entry]) -> Iterator[CroppedMember]:
         for member in crop_members(taken, chunk, batch.settings, batch.roster):
@@ -126,6 +127,13 @@ def _crop(
     made = list(chain.from_iterable(map(pictures, members)))
     files = LAYOUTS[batch.settings.output.layout].files(made)
     return members, files
+
+
+def _without_forgotten(entry: Entry, tombs: Tombs) -> Entry:
+    """The member, or what stands for one that is not to come back."""
+    if not tombs or not tombs.hold(entry.index, entry.name, entry.data):
+        return entry
+    return Entry(entry.index, "", 0, skip=SkipReason.FORGOTTEN)
 
 
 class _Photos:

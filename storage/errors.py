@@ -37,6 +37,7 @@ class SkipReason(StrEnum):
     NESTED_ARCHIVE = "nested_archive"
     NOT_WANTED = "not_wanted"  # it has faces, of which a recrop was asked for none
     EMPTY_ARCHIVE = "empty_archive"  # one within another that holds nothing
+    FORGOTTEN = "forgotten"  # it was removed from the output, and is not to come back
 
 
 class MemberWarning(StrEnum):

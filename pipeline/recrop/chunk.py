@@ -12,8 +12,10 @@ from pipeline.recrop.batch import Recrop
 from pipeline.recrop.member import Wanted, first_faces, recut_members, unwanted
 from pipeline.recrop.reading import read_members
 from storage.archives.members import Chunk, Entry
+from storage.output.forgetting import blank_row
 from storage.output.layouts import LAYOUTS
 from storage.output.manifest import MemberRow, encode_part, member_rows
+from storage.output.tombs import Tombs
 from storage.output.wanted import wanted_faces
 
 
@@ -48,6 +50,7 @@ def recrop_chunk(batch: Recrop, chunk: Chunk, images: ImagePool, *, last_attempt
             continue
         members = [*kept, *(some[number] for some in cut)]
         members.sort(key=lambda member: member.row.member)
+        members = [_without_forgotten(member, target.output.tombs) for member in members]
         layout = LAYOUTS[target.settings.output.layout]
         crops = layout.files(list(chain.from_iterable(map(pictures, members))))
         target.output.put_crops(chunk.number, crops)
@@ -55,6 +58,14 @@ def recrop_chunk(batch: Recrop, chunk: Chunk, images: ImagePool, *, last_attempt
         target.output.put_part(chunk.number, part)
     batch.progress.commit(chunk.number)
     return chunk.count
+
+
+def _without_forgotten(member: CroppedMember, tombs: Tombs) -> CroppedMember:
+    """A member, or what stands for one that is not to come back into this output."""
+    row = member.row
+    if tombs and (row.sha256 in tombs.sha256s or tombs.hold(row.member, row.path, None)):
+        return CroppedMember(blank_row(row.member), [])
+    return member
 
 
 def _read(batch: Recrop, chunk: Chunk) -> tuple[list[MemberRow], dict[int, Wanted]]:

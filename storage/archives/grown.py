@@ -22,6 +22,7 @@ from storage.fs.location import Location
 from storage.output.changes import Change, Changed
 from storage.output.lots import UNKNOWN, Files, Lot
 from storage.output.names import nests
+from storage.output.tombs import is_marked, unmarked
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +102,13 @@ def compare(lots: Sequence[Lot], files: Files) -> Comparison:
     places, changes = _Places(files.paths), []
     for lot in lots:
         known, member = lot.files, lot.first
-        columns = (known.paths, known.sizes, known.versions, known.members)
-        for path, size, version, count in zip(*columns, strict=True):
+        paths = unmarked(known.paths, lambda: files.paths)
+        columns = (known.paths, paths, known.sizes, known.versions, known.members)
+        for kept, path, size, version, count in zip(*columns, strict=True):
             place = places.take(path)
+            if is_marked(kept):  # it was forgotten: nothing is told of it any more
+                member += count
+                continue
             bytes_then = None if size == UNKNOWN else size
             if place is None:
                 changes.append(Changed(member, path, Change.GONE, bytes_then, None))
@@ -188,18 +193,20 @@ class GrownArchive:
         self._lots = lots[settled:]
         rows, listing = _rows_of(whole), listing_of(whole)
         assert listing is not None
-        places = _Places([listing.shown(row.name) for row in rows])
-        before = _paths(lots[:settled])
+        today = [listing.shown(row.name) for row in rows]
+        places = _Places(today)
+        before = unmarked(_paths(lots[:settled]), lambda: today)
         for path in before:
             places.take(path)
         self._pieces: list[Archive] = []
         for lot in self._lots:
             known = []
-            for path, size in zip(lot.files.paths, lot.files.sizes, strict=True):
+            paths = unmarked(lot.files.paths, lambda: today)
+            for path, size in zip(paths, lot.files.sizes, strict=True):
                 place = places.take(path)
                 known.append(_row(path, size, None if place is None else rows[place]))
             self._pieces.append(_nested_like(whole, Piece(whole, known, list(before))))
-            before += lot.files.paths
+            before += paths
 
     @property
     def notes(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -45,6 +45,16 @@ def encode_changes(changes: Iterable[Changed]) -> bytes:
     sheet.writerow(CHANGE_COLUMNS)
     sheet.writerows([cell(getattr(one, name)) for name in CHANGE_COLUMNS] for one in changes)
     return text.getvalue().encode("utf-8-sig")
+
+
+def without_members(data: bytes, members: Collection[int]) -> tuple[bytes, int]:
+    """The file without some members, and how many rows of it they had."""
+    header, *rows = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""))
+    gone = {str(member) for member in members}
+    left = [row for row in rows if row[0] not in gone]
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([header, *left])
+    return text.getvalue().encode("utf-8-sig"), len(rows) - len(left)
 
 
 def count_changes(data: bytes) -> Counter[str]:

@@ -20,6 +20,7 @@ from storage.output.layout import (
     PARTS,
     PHOTOS,
     PLAN,
+    RECEIPTS,
     REPORT,
     SKIPPED,
     TABLES,
@@ -27,6 +28,7 @@ from storage.output.layout import (
     lot_name,
 )
 from storage.output.lots import count_lots, decode_lot
+from storage.output.tombs import FORGETTING, FORGOTTEN, carried
 from storage.output.written import left_over, refuse_in_the_way, remove_written
 
 Existing = Literal["resume", "extend", "overwrite"]
@@ -38,8 +40,9 @@ _IDENTITY = ("archive", "settings", "recrop")
 _VERSION = ("archive.size", "archive.version")  # of the identity, what an extension may change
 _OF_EVERY_BATCH = frozenset(("format", "archive", "settings"))  # keys of batch.json
 _CUT = "settings.chunk."
-_FORMATS = (1, 2, 3)
-"""In the first, parts did not carry the id of their claim; up to the second, nothing was turned."""
+FORMATS = (1, 2, 3, 4)
+"""In the first, parts did not carry the id of their claim; up to the second, nothing was turned; up
+to the third, nothing was forgotten."""
 
 _MOST_KEPT = 10_000  # files of others in the folders of an output that is overwritten
 _UNCLAIMED = "0" * 7 + "1"  # names the writers of batches in the first format
@@ -74,6 +77,7 @@ def claim(
         settings = _filled(there.get("settings"), defaults)
         now = {**there, "archive": _extended(folder, there), "settings": settings}
         _refuse_another(folder, now, record, existing)
+        refuse_half_forgotten(folder, there)
         # killed while it made room, it goes on with that
         return _make_room(folder, there) if "replaces" in there else there
 
@@ -107,11 +111,16 @@ def writer_of(claim: str) -> str:
     return claim or _UNCLAIMED
 
 
-def check_owner(folder: Folder, owner: object) -> None:
-    """Make sure that an output is still a batch's, by its id.
+def check_owner(folder: Folder, owner: object, forgotten: object = None) -> None:
+    """Make sure that an output is still a batch's, and that nothing was forgotten meanwhile.
+
+    Args:
+        folder: the output's.
+        owner: id of the batch.
+        forgotten: what its `batch.json` has under FORGOTTEN, as far as the caller knows.
 
     Raises:
-        OutputError: another batch has taken it, or it was removed.
+        OutputError: another batch has taken it, it was removed, or a photograph was.
     """
     there = _glance(folder)
     if not there or there.get("id") != owner:
@@ -119,14 +128,27 @@ def check_owner(folder: Folder, owner: object) -> None:
             f"{folder.uri} is no longer this batch's: another one has taken it, or it was removed. "
             "Name another output."
         )
+    if there.get(FORGOTTEN) != forgotten:
+        raise OutputError(
+            f"A photograph of {folder.uri} was forgotten meanwhile. Run it again to go on."
+        )
+
+
+def refuse_half_forgotten(folder: Folder, there: Mapping[str, Any]) -> None:
+    """Raise OutputError where a photograph was being forgotten, and all of it is not gone yet."""
+    if FORGETTING in there:
+        raise OutputError(
+            f"A photograph of {folder.uri} is being forgotten, or that was cut off: run that "
+            "`facecrop forget` again first."
+        )
 
 
 def refuse_another_version(folder: Folder, there: Mapping[str, Any]) -> None:
     """Raise OutputError for a batch of a format that this version does not know."""
-    if there.get("format", 1) not in _FORMATS:
+    if there.get("format", 1) not in FORMATS:
         raise OutputError(
             f"{folder.uri} was begun by another version of Facecrop, which has to go on with it: "
-            f"its format is {there['format']}, not {_FORMATS[-1]}."
+            f"its format is {there['format']}, not {FORMATS[-1]}."
         )
 
 
@@ -137,7 +159,7 @@ def remove(folder: Folder) -> list[str]:
         folder.evict("")
         remove_written(folder)
         left = left_over(folder, _MOST_KEPT)
-        folder.remove([BATCH])
+        folder.remove([RECEIPTS, BATCH])
         folder.remove_if_empty()
     return left
 
@@ -151,7 +173,7 @@ def _read(folder: Folder, existing: Existing) -> dict[str, Any] | None:
         there = json.loads(data)
     except ValueError as error:
         if existing == "overwrite":
-            return {"format": _FORMATS[-1], "id": "", "archive": {}, "settings": {}}
+            return {"format": FORMATS[-1], "id": "", "archive": {}, "settings": {}}
         raise OutputError(
             f"{folder.uri}/{BATCH} is damaged. Name another output, put it back from a copy, "
             "or overwrite (run.existing), which removes what Facecrop wrote here, and no more."
@@ -258,6 +280,8 @@ def _replace(
                 )
     refuse_in_the_way(folder, (FACES, FAILED, SKIPPED, CHANGES, UNMATCHED_LIST, MANIFEST, REPORT))
     taken = {**record, "replaces": there.get("id", "")}
+    if forgotten := carried(there, record):
+        taken |= {"format": FORMATS[-1], FORGOTTEN: forgotten}
     folder.put({BATCH: _as_json(taken)})
     return _make_room(folder, taken)
 
@@ -278,8 +302,12 @@ def _make_room(folder: Folder, record: Mapping[str, Any]) -> dict[str, Any]:
         kept["beside"] = left
     writer = writer_of(claim_of(kept))
     with folder.errors("write"):
-        folder.put({BATCH: _as_json(kept)}, writer, lambda: check_owner(folder, kept.get("id")))
+        folder.put({BATCH: _as_json(kept)}, writer, lambda: _check_mine(folder, kept))
     return kept
+
+
+def _check_mine(folder: Folder, record: Mapping[str, Any]) -> None:
+    check_owner(folder, record.get("id"), record.get(FORGOTTEN))
 
 
 def _check_room_is_made(folder: Folder, claim: str) -> None:

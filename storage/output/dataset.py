@@ -10,11 +10,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.output.folder import Folder
@@ -45,6 +46,20 @@ class Table:
         """See `Layout.files`."""
         return {table: _table(inside) for table, inside in by_pack(pictures).items()}
 
+    def without(self, data: bytes, members: Collection[int]) -> bytes | None:
+        """See `Layout.without`."""
+        table = pq.ParquetFile(pa.BufferReader(data))
+        gone = pa.array(sorted(members), pa.int64())
+        sink, rows = io.BytesIO(), 0
+        with _writer(sink, table.schema_arrow) as writer:
+            for group in range(table.num_row_groups):
+                found = table.read_row_group(group)
+                kept = found.filter(pc.invert(pc.is_in(found["member"], gone)))
+                rows += kept.num_rows
+                if kept.num_rows:
+                    writer.write_table(kept)
+        return sink.getvalue() if rows else None
+
     def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
         """See `Layout.read`. Of a file, only the row groups with some of them are read."""
         for _, of_chunk in itertools.groupby(names, lambda name: name.split("/")[-2]):
@@ -65,7 +80,7 @@ class Table:
 def _table(pictures: Sequence[Picture]) -> bytes:
     """The file; the same bytes for the same pictures, whenever it is made."""
     sink = io.BytesIO()
-    with pq.ParquetWriter(sink, SCHEMA, compression="snappy", write_page_index=True) as writer:
+    with _writer(sink, SCHEMA) as writer:
         rows: list[dict[str, Any]] = []
         size = 0
         for picture in pictures:
@@ -76,6 +91,10 @@ def _table(pictures: Sequence[Picture]) -> bytes:
             size += len(picture.data)
         writer.write_table(pa.Table.from_pylist(rows, SCHEMA))
     return sink.getvalue()
+
+
+def _writer(sink: io.BytesIO, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(sink, schema, compression="snappy", write_page_index=True)
 
 
 def _rows(table: pq.ParquetFile, wanted: set[str]) -> Iterator[tuple[str, bytes]]:

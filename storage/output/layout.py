@@ -16,6 +16,7 @@ FAILED = "failed.csv"
 SKIPPED = "skipped.csv"
 CHANGES = "changes.csv"
 UNMATCHED_LIST = "unmatched.csv"  # where there is a roster: who is left over on either side
+RECEIPTS = "forgotten.json"  # what was removed, and when; it says of nobody who it was
 SUMMARY = "summary.json"
 REPORT = "report.html"
 CARD = "README.md"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from storage.output.dataset import Table
@@ -34,6 +34,9 @@ class Layout(Protocol):
     def files(self, pictures: Sequence[Picture]) -> dict[str, bytes]:
         """What is written for the crops of a chunk, by path below the output."""
 
+    def without(self, data: bytes, members: Collection[int]) -> bytes | None:
+        """A file with a chunk's crops, without those of some members; None where none is left."""
+
     def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
         """Some crops by their paths, which are in the order of the batch.
 
@@ -61,6 +64,10 @@ class Files:
     def files(self, pictures: Sequence[Picture]) -> dict[str, bytes]:
         """See `Layout.files`."""
         return {picture.path: picture.data for picture in pictures}
+
+    def without(self, data: bytes, members: Collection[int]) -> bytes | None:
+        """See `Layout.without`. Each file has one crop, which is that of such a member."""
+        return None
 
     def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
         """See `Layout.read`."""

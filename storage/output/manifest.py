@@ -21,7 +21,7 @@ from storage.errors import StorageError
 from storage.output.cells import as_text, cell
 from storage.output.counts import Counts, Status
 from storage.output.groups import LargeGroups
-from storage.output.people import People
+from storage.output.people import Joined
 
 _NUMBER = pa.float32()
 FACE_FIELDS = [
@@ -242,7 +242,7 @@ def assemble(
     faces: Any,
     failed: IO[str],
     skipped: IO[str],
-    people: People | None = None,
+    people: Joined | None = None,
 ) -> Counts:
     """Stream the parts, in chunk order, into the four files of a finished batch.
 

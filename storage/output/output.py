@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -42,10 +43,11 @@ from storage.output.layouts import layout_of
 from storage.output.lots import Lot, count_lots, encode_lot, read_lots
 from storage.output.manifest import assemble
 from storage.output.parts import is_under, read_parts
-from storage.output.people import People
+from storage.output.people import Joined, People
 from storage.output.pictures import ABOUT_FIELDS
 from storage.output.reading import OutputReader
 from storage.output.summary import encode_summary
+from storage.output.tombs import FORGOTTEN, Tombs, marked, path_hash
 from storage.output.written import in_the_way, is_anothers, refuse_in_the_way
 from storage.roster import Roster
 
@@ -76,6 +78,8 @@ class Output(OutputReader):
         super().__init__(uri)
         self._claim: str | None = None
         self._owner: object = None
+        self._forgotten: object = None
+        self.tombs = Tombs.of({})
         self._kept: frozenset[str] = frozenset()
         self._lots: int | None = None
 
@@ -113,6 +117,7 @@ class Output(OutputReader):
         """
         record = self.record()
         claim.refuse_another_version(self._folder, record)
+        claim.refuse_half_forgotten(self._folder, record)
         self._take(record)
         return record
 
@@ -157,7 +162,7 @@ class Output(OutputReader):
 
         The first lot is another matter: each run would write the same one.
         """
-        name, data = lot_name(number, self.claimed), encode_lot(lot)
+        name, data = lot_name(number, self.claimed), encode_lot(self._without_forgotten(lot))
         if number:
             with self._folder.errors("write"):
                 self._check()
@@ -167,6 +172,16 @@ class Output(OutputReader):
             self._put({name: data})
         self._lots = number + 1
         return True
+
+    def _without_forgotten(self, lot: Lot) -> Lot:
+        """The lot, with what stands for the paths of files that are not to come back."""
+        if not self.tombs.paths:
+            return lot
+        paths = [
+            marked(path) if path_hash(path) in self.tombs.paths else path
+            for path in lot.files.paths
+        ]
+        return replace(lot, files=replace(lot.files, paths=paths))
 
     def put_changes(self, changes: Sequence[Changed]) -> None:
         """Write what became of the batch's files at their source; nothing where nothing did."""
@@ -245,6 +260,17 @@ class Output(OutputReader):
             AccountingError: the parts do not hold every member exactly once.
             OutputError: the batch was extended meanwhile, and the tables are another run's.
         """
+        join = None if roster is None else partial(People, roster)
+        return self._finish(members, chunks, notes, join)
+
+    def _finish(
+        self,
+        members: int,
+        chunks: int,
+        notes: Sequence[str],
+        join: Callable[[IO[str]], Joined] | None,
+    ) -> Counts:
+        """See `finish`; `join` is given the file for those who are left over."""
         with self._folder.errors("finish"), self._folder.room(self.claimed) as folder:
             refuse_in_the_way(self._folder, (FACES, FAILED, SKIPPED, MANIFEST, UNMATCHED_LIST))
             # a byte-order mark, or spreadsheets take UTF-8 for something older
@@ -260,12 +286,12 @@ class Output(OutputReader):
                     folder / FACES,
                     failed,
                     skipped,
-                    People(roster, unmatched) if roster else None,
+                    join(unmatched) if join else None,
                 )
             self._count_changes(totals)
             size = (folder / MANIFEST).stat().st_size
             (folder / SUMMARY).write_bytes(encode_summary(totals, size, notes))
-            lists = (UNMATCHED_LIST,) if roster else ()
+            lists = (UNMATCHED_LIST,) if join else ()
             made = {name: folder / name for name in (*lists, *TABLES)}
             if is_anothers(self._folder, SUMMARY):
                 del made[SUMMARY]  # somebody else's; who asks for counts has the manifest
@@ -293,6 +319,8 @@ class Output(OutputReader):
     def _take(self, record: Mapping[str, Any]) -> None:
         self._claim = claim.claim_of(record)
         self._owner = record.get("id")
+        self._forgotten = record.get(FORGOTTEN)
+        self.tombs = Tombs.of(record)
         self._kept = frozenset(record.get("beside", ()))
 
     def _claim_there(self) -> str:
@@ -300,7 +328,7 @@ class Output(OutputReader):
 
     def _check(self) -> None:
         """Raise OutputError unless the output is still the batch's."""
-        claim.check_owner(self._folder, self._owner)
+        claim.check_owner(self._folder, self._owner, self._forgotten)
 
     def _check_lots(self) -> None:
         """Raise OutputError also where the batch has been extended since this run read its lots."""

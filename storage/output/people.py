@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from typing import IO
+import io
+from collections.abc import Collection, Iterable
+from typing import IO, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from storage.output.cells import cell
 from storage.output.counts import Counts, Status
@@ -18,6 +21,66 @@ PREFIX = "roster_"
 PHOTO, PERSON = "photograph", "person"
 UNMATCHED_COLUMNS = ("what", "member", "path")
 _MOST = 100_000  # rows of each kind in `unmatched.csv`
+
+
+class Joined(Protocol):
+    """What is joined to the tables of a batch, part by part.
+
+    Attributes:
+        fields: of its columns.
+    """
+
+    fields: list[pa.Field]
+
+    def columns(self, part: pa.Table) -> list[pa.Array]:
+        """The cells for each row of a part."""
+
+    def finish(self, totals: Counts) -> None:
+        """Write who is left over, and count them in."""
+
+
+class KeptPeople:
+    """What a roster gave a finished batch, without some members: the roster may be gone by now.
+
+    Args:
+        manifest: the batch's.
+        before: its counts.
+        members: indexes of members of whom nothing is kept.
+        old: what its list of those who are left over says.
+        unmatched: text file for a new one.
+    """
+
+    def __init__(
+        self,
+        manifest: pq.ParquetFile,
+        before: Counts,
+        members: Collection[int],
+        old: str,
+        unmatched: IO[str],
+    ) -> None:
+        self.fields = [field for field in manifest.schema_arrow if is_joined(field.name)]
+        self._cells = manifest.read(columns=[field.name for field in self.fields])
+        self._before = before
+        self._members = {str(member) for member in members}
+        self._old = old
+        self._sheet = csv.writer(unmatched)
+
+    def columns(self, part: pa.Table) -> list[pa.Array]:
+        """See `Joined.columns`."""
+        known = pc.not_equal(part["status"], Status.SKIPPED.value)
+        cells = self._cells.slice(part["member"][0].as_py(), part.num_rows)
+        return [pc.if_else(known, column, None).combine_chunks() for column in cells.columns]
+
+    def finish(self, totals: Counts) -> None:
+        """See `Joined.finish`."""
+        gone = 0
+        for row in csv.reader(io.StringIO(self._old, newline="")):
+            if row[:1] == [PHOTO] and row[1] in self._members:
+                gone += 1
+            else:
+                self._sheet.writerow(row)
+        totals.unknown_photos = max(0, self._before.unknown_photos - gone)
+        totals.missing_people = self._before.missing_people
 
 
 class People:

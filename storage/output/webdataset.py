@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from storage.output.folder import Folder
@@ -27,6 +27,17 @@ class Shards:
     def files(self, pictures: Sequence[Picture]) -> dict[str, bytes]:
         """See `Layout.files`."""
         return {tar: pack(_with_sidecars(inside)) for tar, inside in by_pack(pictures).items()}
+
+    def without(self, data: bytes, members: Collection[int]) -> bytes | None:
+        """See `Layout.without`."""
+        kept: dict[str, bytes] = {}
+        with tarfile.open(fileobj=io.BytesIO(data)) as opened:
+            for header in opened:
+                inside = opened.extractfile(header)
+                assert inside is not None  # `pack` makes nothing but files
+                if int(header.name.partition("_")[0]) not in members:
+                    kept[header.name] = inside.read()
+        return pack(kept) if kept else None
 
     def read(self, folder: Folder, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
         """See `Layout.read`."""

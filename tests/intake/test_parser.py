@@ -24,6 +24,7 @@ BATCH = str(UUID(int=0))
         f"retry {BATCH}",
         "find --store out --path a.jpg --json",
         f"find --batch {BATCH}",
+        "forget out --path a.jpg --yes",
         "cleanup --older-than 3 --batches --yes",
         "sample a.zip --count 3",
         "doctor --output out",

@@ -1,4 +1,4 @@
-"""Commands about what lies in a store: `find`, `cleanup`."""
+"""Commands about what lies in a store: `find`, `forget`, `cleanup`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ _MOST_DAYS = 3660  # ten years
 def add_commands(commands: Commands) -> None:
     """Add the commands."""
     _add_find(commands)
+    _add_forget(commands)
     _add_cleanup(commands)
 
 
@@ -35,6 +36,22 @@ def _add_find(commands: Commands) -> None:
     )
     add_json(find, A_LINE)
     find.set_defaults(function="find:find")
+
+
+def _add_forget(commands: Commands) -> None:
+    forget = commands.add_parser(
+        "forget",
+        help="remove a photograph from a batch's output, for good",
+        description="Show what a finished batch has of a photograph: crops, rows, faces. --yes "
+        "removes all of it, so that nothing brings it back, and writes a receipt. Asks no server.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    forget.add_argument("output", metavar="OUTPUT", help="folder or URI of the batch's output")
+    _add_wanted(forget.add_mutually_exclusive_group(required=True))
+    forget.add_argument("--yes", dest="remove", action="store_true", help="remove it")
+    add_json(forget, A_LINE)
+    forget.set_defaults(function="forget:forget_photograph")
 
 
 def _add_wanted(parser: argparse._MutuallyExclusiveGroup) -> None:
