@@ -27,7 +27,7 @@ from deployments.secrets import save_keys
 _HERE = Path(__file__).resolve().parent
 # prefect.yaml lies at the root of a checkout, and in this folder where a wheel has put it
 _FOLDER = _HERE if (_HERE / "prefect.yaml").is_file() else _HERE.parent
-_FLOWS = ("crop-archive", "crop-shard", "retry-failed", "watch-inbox", "notify")
+_FLOWS = ("crop-archive", "crop-shard", "retry-failed", "preview", "watch-inbox", "notify")
 
 
 def main() -> int:
@@ -87,7 +87,7 @@ def _deploy(kinds: list[str]) -> int:
     """Deploys what prefect.yaml describes for these pools, by Prefect's own command.
 
     A name without a flow stands for the deployments of all flows. A pattern, as in `*/process`,
-    would deploy each of them five times: it becomes such a name for each flow that it fits.
+    would deploy each of them as often as there are flows: it becomes such a name for each of these.
     """
     wanted = [part for kind in kinds for part in ("--name", kind)]
     prefect = [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy"]

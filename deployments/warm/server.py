@@ -25,6 +25,7 @@ _MODULES = (
     "flows.crop_archive",
     "flows.crop_shard",
     "flows.retry_failed",
+    "flows.preview",
     "flows.notify",
     "flows.watch_inbox",
     "pyarrow.parquet",

@@ -17,7 +17,8 @@ from prefect.client.schemas.filters import (
     FlowRunFilterIdempotencyKey,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
@@ -126,29 +127,43 @@ def submit(
     Raises:
         UnknownBatchError: the server has no such deployment.
     """
-    try:
-        found = client.read_deployment_by_name(deployment)
-    except ObjectNotFound as error:
-        raise UnknownBatchError(
-            f"the Prefect server has no deployment {deployment}; `prefect deployment ls` lists "
-            "those it has, `python -P -m deployments` registers ours"
-        ) from error
+    found = deployment_named(client, deployment)
     return client.create_flow_run_from_deployment(
         found.id,
         parameters={
-            "archive": _absolute(archive),
-            "output": _absolute(output),
+            "archive": absolute(archive),
+            "output": absolute(output),
             "settings": settings.model_dump(mode="json"),
             "priority": priority,
         },
         name=name_batch(archive, project, priority if found.work_pool_name else 5),
         state=Scheduled(),
-        tags=[*([PROJECT_TAG + project] if project else []), *owner_tags(owner)],
+        tags=tags_of(project, owner),
         labels=dict(labels or {}),
         idempotency_key=key,
         # a served deployment has no pool, and so no queues
         work_queue_name=queue_name(priority) if found.work_pool_name else None,
     )
+
+
+def deployment_named(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+    """A deployment by FLOW/NAME.
+
+    Raises:
+        UnknownBatchError: the server has none of this name.
+    """
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound as error:
+        raise UnknownBatchError(
+            f"the Prefect server has no deployment {name}; `prefect deployment ls` lists "
+            "those it has, `python -P -m deployments` registers ours"
+        ) from error
+
+
+def tags_of(project: str, owner: str | None) -> list[str]:
+    """The tags of a run: whom it is for, and through whose key it came."""
+    return [*([PROJECT_TAG + project] if project else []), *owner_tags(owner)]
 
 
 def owner_tags(owner: str | None) -> list[str]:
@@ -214,7 +229,7 @@ def status(client: SyncPrefectClient, batch: UUID, owner: str | None = None) -> 
         StorageError, TransientError: neither is there.
     """
     run = find(client, batch, owner)
-    state = _state(run.state)
+    state = state_of(run)
     snapshot = read_snapshots(client, [batch]).get(batch)
     counts = snapshot.counts if snapshot else Counts()
     total = snapshot.total if snapshot else None
@@ -273,11 +288,12 @@ def summary(client: SyncPrefectClient, batch: UUID) -> Summary:
     )
 
 
-def _state(state: State[object] | None) -> str:
-    return _STATES[state.type] if state else "queued"
+def state_of(run: FlowRun) -> str:
+    """How far a run is: queued, running, paused and so on, as of `Status`."""
+    return _STATES[run.state.type] if run.state else "queued"
 
 
-def _absolute(uri: str) -> str:
+def absolute(uri: str) -> str:
     """A path as it is called from anywhere on this machine: the run starts in another folder."""
     location = resolve(uri)
     return location.path if location.is_local else uri

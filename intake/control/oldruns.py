@@ -37,7 +37,7 @@ from intake.control.filters import every, in_states, of_flows
 from tasks.reporting.names import TAG
 
 BATCH, SHARD, RETRY, INBOX = "crop-archive", "crop-shard", "retry-failed", "watch-inbox"
-FLOWS = (BATCH, RETRY, INBOX, "notify", SHARD)
+FLOWS = (BATCH, RETRY, INBOX, "preview", "notify", SHARD)
 """Whose runs are ours. Shards go with their batch; those left are of batches that are gone."""
 
 _AT_ONCE = 50  # runs, the most that the server deletes with one request

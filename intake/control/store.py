@@ -1,7 +1,8 @@
-"""What lies below the folder or prefix in which the HTTP service keeps uploads and outputs."""
+"""What lies below the folder or prefix in which the HTTP service keeps what is handed in."""
 
 UPLOADS = "uploads"
 BATCHES = "batches"
+PREVIEWS = "previews"
 RECORDS = "upload-records"  # away from the folders that are cropped as archives
 
 
@@ -11,5 +12,5 @@ def part_name(name: str) -> str:
 
 
 def reserved(store: str) -> list[str]:
-    """Where a service keeps everybody's uploads and outputs, each with a slash at its end."""
-    return [f"{store}/{folder}/" for folder in (UPLOADS, RECORDS, BATCHES)]
+    """Where a service keeps what is everybody's, each with a slash at its end."""
+    return [f"{store}/{folder}/" for folder in (UPLOADS, RECORDS, BATCHES, PREVIEWS)]

@@ -31,8 +31,9 @@ from intake.http.guard import Guarded
 from intake.http.keys import ApiKeys, read_keys
 from intake.http.metrics import Measured, Metrics
 from intake.http.pages import add_pages
+from intake.http.previewed import AskPreview
 from intake.http.problems import MEDIA_TYPE
-from intake.http.routes import batches, downloads, submissions
+from intake.http.routes import batches, downloads, previews, submissions
 from intake.http.settings import ServiceError, ServiceSettings, is_loopback, read_settings
 from storage.errors import StorageError, TransientError
 from storage.mark import mark
@@ -74,7 +75,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     add_handlers(app)
-    for part in (submissions, batches, downloads):
+    for part in (submissions, previews, batches, downloads):
         app.include_router(part.router)
     _add_probes(app)
     add_pages(app)
@@ -87,7 +88,9 @@ def create_app(service: Service) -> FastAPI:
                 description=app.description,
                 routes=app.routes,
             )
-            document.setdefault("components", {}).setdefault("schemas", {}).update(schemas())
+            document.setdefault("components", {}).setdefault("schemas", {}).update(
+                schemas(AskPreview)
+            )
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -16,7 +16,7 @@ from intake.http.json_reader import JsonError, read_json
 from intake.http.problems import ProblemBody, ProblemError, invalid
 from pipeline.settings import CropSettings
 
-_BATCH = "0198c5a2-6f0e-7c3a-9d53-2f1f0f3c9a41"
+BATCH = "0198c5a2-6f0e-7c3a-9d53-2f1f0f3c9a41"
 TERMS_VALUES = 500
 """Most values in the JSON of all that a client says about a batch, but for its images."""
 
@@ -24,7 +24,9 @@ _Uri = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1
 Body = TypeVar("Body", bound="Terms")
 
 
-class _Camel(BaseModel):
+class Camel(BaseModel):
+    """A body whose names are written as JavaScript has them."""
+
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
 
 
@@ -55,7 +57,7 @@ class Links(BaseModel):
         return cls(status=status, events=f"{status}/events", crops=crops, **own)
 
 
-class Terms(_Camel):
+class Terms(Camel):
     """What a client says about a batch."""
 
     model_config = ConfigDict(extra="forbid")
@@ -109,10 +111,10 @@ class AddImages(Terms):
     )
 
 
-class Queued(_Camel):
+class Queued(Camel):
     """A batch that was handed in."""
 
-    batch_id: UUID = Field(examples=[_BATCH])
+    batch_id: UUID = Field(examples=[BATCH])
     image_count: int | None = Field(
         description="Members of the archive; null for a compressed TAR, which would have to be "
         "read to its end.",
@@ -132,10 +134,10 @@ class Progress(BaseModel):
     rejected: int = Field(0, description="Of the faces, not worth keeping.", examples=[0])
 
 
-class BatchStatus(_Camel):
+class BatchStatus(Camel):
     """How far a batch is."""
 
-    batch_id: UUID = Field(examples=[_BATCH])
+    batch_id: UUID = Field(examples=[BATCH])
     state: str = Field(
         description="queued, running, paused, cancelling, completed, failed or cancelled.",
         examples=["running"],
@@ -243,17 +245,17 @@ class FailedImage(BaseModel):
     message: str | None = Field(examples=["its bytes are not those that were packed"])
 
 
-class FailedPage(_Camel):
+class FailedPage(Camel):
     """Some of the failed images of a batch, in the archive's order."""
 
-    batch_id: UUID = Field(examples=[_BATCH])
+    batch_id: UUID = Field(examples=[BATCH])
     offset: int = Field(examples=[0])
     limit: int = Field(examples=[1000])
     failed: list[FailedImage]
     more: bool = Field(description="Whether there are others behind these.", examples=[False])
 
 
-class QueueCounts(_Camel):
+class QueueCounts(Camel):
     """Runs of one priority: of batches, and of the shards of large ones."""
 
     waiting: int = 0
@@ -292,11 +294,11 @@ class QueueStats(BaseModel):
         return stats
 
 
-class Retried(_Camel):
+class Retried(Camel):
     """A run that retries the failed images of a batch."""
 
-    batch_id: UUID = Field(examples=[_BATCH])
-    run_id: UUID = Field(description="Of the run in Prefect.", examples=[_BATCH])
+    batch_id: UUID = Field(examples=[BATCH])
+    run_id: UUID = Field(description="Of the run in Prefect.", examples=[BATCH])
     queued: bool = True
     links: Links
 
@@ -327,9 +329,9 @@ def read_terms(fields: Mapping[str, str]) -> Terms:
         raise invalid(error) from error
 
 
-def schemas() -> dict[str, Any]:
+def schemas(*more: type[Terms]) -> dict[str, Any]:
     """JSON schemas of the bodies that the service parses itself, for its OpenAPI document."""
-    models = [(model, "validation") for model in (FromUri, AddImages, Terms, CropSettings)]
+    models = [(model, "validation") for model in (FromUri, AddImages, Terms, CropSettings, *more)]
     _, found = models_json_schema(
         [*models, (ProblemBody, "serialization")],  # type: ignore[list-item]
         ref_template="#/components/schemas/{model}",

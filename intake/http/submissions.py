@@ -82,10 +82,7 @@ class SentBatch:
 
     async def read(self, model: type[Body], most_bytes: int, most_values: int) -> Body:
         """Its body as JSON."""
-        data = bytearray()
-        async for piece in stream_body(self.request, self.service, most_bytes):
-            data += piece
-        return await self.service.threads.parse(lambda: read_body(model, bytes(data), most_values))
+        return await read_sent(self.request, self.service, model, most_bytes, most_values)
 
     async def form(self, upload: Upload, file_field: str, most: int) -> Form:
         """Its body as a form with so many files at most, which go into an upload."""
@@ -139,14 +136,8 @@ class SentBatch:
         return await self._queued_before(run, digest)  # it was at work elsewhere, and was first
 
     def _open(self, archive: str, settings: CropSettings, upload: Upload | None) -> Archive:
-        try:
-            opened = _open(archive, settings)
-        except StorageError as error:
-            where = f"{upload.uri}/" if upload else ""  # no client's business
-            raise ProblemError(422, str(error).replace(where, "")) from error
-        if opened.kind == "list":
-            self.service.prefixes_of(self._who).check_list(opened)
-        return opened
+        where = f"{upload.uri}/" if upload else ""  # no client's business
+        return open_checked(self.service, self._who, archive, settings, where)
 
     def check(self, uris: Iterable[str]) -> list[str]:
         """URIs as they are to be opened.
@@ -196,6 +187,43 @@ async def sent_batch(
     sent = SentBatch(request, response, service, who, idempotency_key)
     await sent.look_back()
     return sent
+
+
+async def read_sent(
+    request: Request, service: Service, model: type[Body], most_bytes: int, most_values: int
+) -> Body:
+    """The body of a request as JSON.
+
+    Raises:
+        ProblemError: see `read_body`; or it is too long.
+    """
+    data = bytearray()
+    async for piece in stream_body(request, service, most_bytes):
+        data += piece
+    return await service.threads.parse(lambda: read_body(model, bytes(data), most_values))
+
+
+def open_checked(
+    service: Service, who: Client, archive: str, settings: CropSettings, where: str = ""
+) -> Archive:
+    """Open an archive that a client names; of a list, each line is one that it may name.
+
+    Args:
+        service, who: that the client asks, and who it is.
+        archive: as it was checked.
+        settings: held to what is allowed.
+        where: what is left out of messages.
+
+    Raises:
+        ProblemError: it cannot be used, or a line of it may not be named.
+    """
+    try:
+        opened = _open(archive, settings)
+    except StorageError as error:
+        raise ProblemError(422, str(error).replace(where, "")) from error
+    if opened.kind == "list":
+        service.prefixes_of(who).check_list(opened)
+    return opened
 
 
 def _kept(upload: Upload | None, output: str, submit: Callable[[], FlowRun]) -> FlowRun:

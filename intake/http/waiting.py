@@ -21,7 +21,8 @@ from storage.output.output import Output
 
 _MOST_SECONDS = 60
 _MOST_FACES = 1000
-_TELL_SECONDS = 5.0  # that the Prefect server may take to say how far a batch is
+TELL_SECONDS = 5.0
+"""That the Prefect server may take to say how far a batch or a preview is."""
 
 Seconds = Annotated[
     float,
@@ -49,22 +50,26 @@ class Patience:
         self._root = root
         self._seconds = seconds
 
+    async def has_waited(self, run: UUID) -> bool:
+        """Wait for the end of a run, if that is wanted; say whether there is anybody to be told."""
+        if not self._seconds:
+            return False
+        with self._service.metrics.waiting.track_inprogress():
+            await self._wait(run)
+        return not await self._request.is_disconnected()
+
     async def answer(self, queued: Queued) -> Queued:
         """What a client is told that has handed a batch in, when it is to be told.
 
         Where the Prefect server does not say how far the batch is, it is told as one that does not
         wait: it has to learn which batch is its own.
         """
-        if not self._seconds:
-            return queued
-        with self._service.metrics.waiting.track_inprogress():
-            await self._wait(queued.batch_id)
-        if await self._request.is_disconnected():
+        if not await self.has_waited(queued.batch_id):
             return queued
         asked = queued.batch_id, self._who.confined_to
         self._service.statuses.forget(asked)
         try:
-            async with asyncio.timeout(_TELL_SECONDS):
+            async with asyncio.timeout(TELL_SECONDS):
                 seen = await self._service.statuses.get(asked)
         except (TimeoutError, BatchError, StorageError, TransientError, httpx.HTTPError):
             return queued

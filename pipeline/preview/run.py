@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -37,7 +38,11 @@ COUNT = 200
 MOST = 10_000
 """Members in a sample, whose rows and small pictures are held in memory."""
 
+PAGE, TOLD = "preview.html", "preview.json"
+"""What a preview is called where it has a folder of its own: the report, and what it says."""
+
 _MARK = b"<!-- Facecrop preview -->"
+_KIND: Final = "facecrop-preview/1"
 _ONE_IN_A_PLACE = 0
 
 
@@ -45,6 +50,7 @@ class Preview(BaseModel):
     """What a batch would come to, and how that is known.
 
     Attributes:
+        kind: of what is written as JSON.
         archive, report: their URIs.
         seed: of the sample: the same one gives the same members.
         estimate: of the batch.
@@ -57,6 +63,7 @@ class Preview(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    kind: Literal["facecrop-preview/1"] = _KIND
     archive: str
     report: str
     seed: int
@@ -122,14 +129,42 @@ def preview(
     asked = Asked(count, seed, compare, workers, cores, by)
     page = OwnFile(output, _MARK)
     page.check()
-    made, html = make_preview(archive, output, settings, asked, on_progress, page)
+    made, html = make_preview(archive, settings, asked, on_progress, page)
     retried(lambda _: page.put(html))
+    return made
+
+
+def preview_into(
+    folder: str,
+    archive: str,
+    settings: CropSettings,
+    asked: Asked,
+    on_progress: Callable[[Snapshot], None],
+) -> Preview:
+    """Do as `preview` does, and write PAGE and TOLD into a folder or prefix.
+
+    Args:
+        folder: a path or a URI.
+        archive, settings, on_progress: as of `preview`.
+        asked: how many members, which, and what else is to be told.
+
+    Raises:
+        What `preview` raises.
+    """
+    page = OwnFile(f"{folder.rstrip('/')}/{PAGE}", _MARK)
+    told = OwnFile(f"{folder.rstrip('/')}/{TOLD}", _KIND.encode())
+    for file in (page, told):
+        file.check()
+    made, html = make_preview(archive, settings, asked, on_progress, page)
+    retried(lambda _: page.put(html))
+    retried(
+        lambda _: told.put(made.model_dump_json(indent=2).encode())
+    )  # it says that all is there
     return made
 
 
 def make_preview(
     archive: str,
-    output: str,
     settings: CropSettings,
     asked: Asked,
     on_progress: Callable[[Snapshot], None],
@@ -150,7 +185,7 @@ def make_preview(
     opened = retried(lambda _: open_archive(archive, limits, names=names))
     if opened.kind == "folder" and page.lies_in(archive):
         raise OutputError(
-            f"{output} lies in {archive}, so it would be taken for a member. Name another place."
+            f"{page.uri} lies in {archive}, so it would be taken for a member. Name another place."
         )
     retried(lambda _: check_names(opened, chosen, roster_of(chosen)))
     sampled = retried(lambda _: Sampled.of(opened, asked.count, asked.seed))
@@ -180,7 +215,7 @@ def make_preview(
     seconds = time.monotonic() - began
     blurred = settings.covers is not None
     summary = Summary.of(
-        opened.uri, output, counts, 0, seconds, _notes(opened, told), blurred=blurred
+        opened.uri, page.uri, counts, 0, seconds, _notes(opened, told), blurred=blurred
     )
     differences = [difference for one in found for difference in one.differences]
     made = Preview(

@@ -9,6 +9,7 @@ function showPreview() {
         "read from its start, so nothing is known of the others, and there are no intervals."
       : `From ${number(sampled)} of ${number(all)} members: one at random of each of ${number(sampled)} equal parts of ` +
         `the archive (seed ${seed}). Nothing was read of the others.`;
+  $("estimate-notes").append(...data.notes.map((line) => make("li", {}, `${line}.`)));
   $("estimate-caption").textContent = ofBeginning
     ? "Estimates, without intervals"
     : "In 95 of 100 samples the interval holds what all members would come to";

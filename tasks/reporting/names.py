@@ -52,6 +52,11 @@ def name_shard(archive: str, shard: int) -> str:
     return f"{base_name(archive)} · shard {shard}"
 
 
+def preview_name() -> str:
+    """The name of the current preview."""
+    return f"preview of {base_name(str(flow_run.get_parameters()['archive']))}"
+
+
 def inbox_name() -> str:
     """The name of the current scan of an inbox."""
     return f"watch {shown_uri(str(flow_run.get_parameters()['inbox']))}"

@@ -96,14 +96,29 @@ def crops(batch: Batch, request: Request) -> Response:
 )
 def report(batch: Batch, request: Request) -> Response:
     """A batch's report.html."""
-    output = output_of(batch)
-    size = output.size(_REPORT)
+    none = f"Batch {batch.id} has no report yet; it is written at its end."
+    return report_of(request, output_of(batch), _REPORT, none)
+
+
+def report_of(request: Request, output: Output, name: str, none: str) -> Download:
+    """A page that a run has written.
+
+    Args:
+        request: that asks for it.
+        output: what it lies in.
+        name: of it there.
+        none: what is to be said where there is none.
+
+    Raises:
+        ProblemError: there is none.
+    """
+    size = output.size(name)
     if size is None:
-        raise ProblemError(404, f"Batch {batch.id} has no report yet; it is written at its end.")
+        raise ProblemError(404, none)
     # names in it come from archives: should one ever be taken for markup, it stays locked in
     locked = {"Content-Security-Policy": "sandbox allow-scripts"}
     headers = {"Content-Length": str(size), **locked}
-    return Download(request, output.pieces(_REPORT), _HTML, headers)
+    return Download(request, output.pieces(name), _HTML, headers)
 
 
 def output_of(batch: FlowRun) -> Output:
