@@ -1,0 +1,93 @@
+"""The report of a preview in a real browser: what it says, by keyboard, to a screen reader."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
+from playwright.sync_api import Browser, expect, sync_playwright
+
+from pipeline.preview.run import preview
+from tests.browser.test_dashboard import CHROMIUM, Watched
+from tests.pictures import astronaut_jpeg, encoded, group
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+DISAGREED = 40  # more than the page shows at first
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a preview of 80 of 160 members; on half of these the profiles disagree."""
+    folder = tmp_path_factory.mktemp("preview")
+    small = encoded(group((500, 110), (1800, 1300)), "JPEG")
+    with zipfile.ZipFile(folder / "school.zip", "w") as archive:
+        for place in range(160):
+            kind = place // 2 % 2  # one member of each two is drawn
+            archive.writestr(f"{place:03}-<b>.jpg", small if kind else astronaut_jpeg(200))
+    made = preview(
+        str(folder / "school.zip"),
+        str(folder / "preview.html"),
+        count=80,
+        compare=["fast", "thorough"],
+        workers=3,
+        cores=4,
+    )
+    assert made.disagreements == DISAGREED
+    return folder / "preview.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_preview_tells_all_and_has_no_serious_fault(
+    report: Path, browser: Browser, scheme: Any
+) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    watched = Watched(page)
+    page.goto(report.as_uri())
+    expect(page.get_by_role("heading", level=1)).to_contain_text("school.zip")
+    expect(page.locator("#state")).to_have_text("Preview of 80 members")
+    watched.shoot(f"preview-{scheme}")
+
+    table = page.get_by_role("table", name="In 95 of 100 samples")
+    expect(table.get_by_role("row", name="Members 160 exact")).to_be_visible()
+    expect(table.get_by_role("row", name=re.compile(r"^Faces (about )?[\d,]+ "))).to_be_visible()
+    expect(table.get_by_role("row", name="Time on 3 workers of 4 cores, 1 of them")).to_be_visible()
+    profiles = page.get_by_role("table", name="What each profile would come to")
+    expect(profiles.get_by_role("row", name="thorough 120")).to_be_visible()
+
+    shown = page.get_by_role("list", name="Faces on which they disagree").get_by_role("listitem")
+    before = shown.count()
+    assert 0 < before < DISAGREED
+    page.locator("#differences-more").focus()
+    page.keyboard.press("Enter")
+    expect(shown).to_have_count(DISAGREED)
+    expect(page.locator("#differences > li").nth(before)).to_be_focused()
+    first = shown.first
+    expect(first).to_contain_text("thorough finds it")
+    expect(first).to_contain_text("not fast")
+    expect(first).to_contain_text("-<b>.jpg")
+    picture, box = (first.locator(part).bounding_box() for part in ("img", "rect:not(.under)"))
+    assert picture is not None
+    assert box is not None
+    assert picture["x"] < box["x"] < box["x"] + box["width"] < picture["x"] + picture["width"]
+    assert picture["y"] < box["y"] < box["y"] + box["height"] < picture["y"] + picture["height"]
+
+    found = Axe().run(page).response["violations"]
+    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert watched.complaints == []
+    page.close()
