@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
@@ -20,6 +21,7 @@ from typing import Any
 from pipeline.cores import cores
 from pipeline.summary import Summary
 from storage.fs.redact import shown
+from storage.output.layout import REPORT
 from storage.output.layouts import layout_of
 from storage.output.output import Output
 from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, Throughput, throughput
@@ -48,8 +50,28 @@ _CUTS = {"sharpness": "min_sharpness", "yaw": "max_yaw", "score": "min_score"}
 _ESCAPES = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
 
 
-def write_report(output: Output, summary: Summary) -> None:
-    """Write the report of a finished batch.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a page has beside what every report has.
+
+    Attributes:
+        data: that its script shows.
+        html: that comes before the list of faces.
+        script: that fills it in.
+    """
+
+    data: Mapping[str, Any]
+    html: str = ""
+    script: str = ""
+
+
+def write_report(output: Output, summary: Summary, section: Section | None = None) -> str:
+    """Write the report of a finished batch, and return its URI.
+
+    Args:
+        output: the batch's.
+        summary: what came of it.
+        section: what the page shows besides.
 
     Raises:
         OutputError: the batch is not finished, or a crop of it is gone.
@@ -63,9 +85,9 @@ def write_report(output: Output, summary: Summary) -> None:
         "leftOver": _left_over(output),
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
-    output.put_report(
-        page(data, _photographs(output, sample) if summary.blurred else _faces(output, sample))
-    )
+    shown = _photographs(output, sample) if summary.blurred else _faces(output, sample)
+    output.put_report(page(data, shown, section))
+    return f"{output.uri}/{REPORT}"
 
 
 def page_data(
@@ -112,19 +134,28 @@ def page_data(
 
 
 def page(
-    data: Mapping[str, Any], shown: list[dict[str, Any]], sections: str = "", script: str = ""
+    data: Mapping[str, Any], shown: list[dict[str, Any]], section: Section | None = None
 ) -> bytes:
     """A page, with as many of its pictures as it has room for.
 
     Args:
-        data: of `page_data`, and what else its sections show.
+        data: of `page_data`.
         shown: faces or photographs, as `shown_face` and `shown_photo` make them.
-        sections: HTML that comes before the list of faces.
-        script: that fills it in.
+        section: what it shows besides.
     """
-    while len(made := _page({**data, "shown": shown}, sections, script)) > _MOST_BYTES:
+    section = section or Section({})
+    while len(made := _page({**data, **section.data, "shown": shown}, section)) > _MOST_BYTES:
         shown = shown[::2]
     return made
+
+
+def section_of(package: str, data: Mapping[str, Any]) -> Section:
+    """A section by the `sections.html` and `sections.js` of a package."""
+    html, script = (
+        files(package).joinpath(name).read_text("utf-8")
+        for name in ("sections.html", "sections.js")
+    )
+    return Section(data, html, script)
 
 
 def heads(settings: Mapping[str, Any], sample: Sample) -> list[str]:
@@ -280,9 +311,9 @@ def _rounded(face: dict[str, Any], name: str, digits: int) -> float | None:
     return None if value is None else round(value, digits)
 
 
-def _page(data: dict[str, Any], sections: str, script: str) -> bytes:
+def _page(data: dict[str, Any], section: Section) -> bytes:
     page = files("pipeline").joinpath("report_page.html").read_text("utf-8")
-    page = page.replace("{sections}", sections, 1).replace("{script}", script, 1)
+    page = page.replace("{sections}", section.html, 1).replace("{script}", section.script, 1)
     policy = (
         "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash_of('style', page)}; script-src {_hash_of('script', page)}"

@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from pipeline.preview.compare import Difference
@@ -19,6 +18,7 @@ from pipeline.report import (
     cut,
     page,
     page_data,
+    section_of,
     shown_face,
     shown_photo,
 )
@@ -57,7 +57,7 @@ def make_page(
     )
     data = page_data(summary, sample, settings.identity(), created)
     some = differences[:: -(-len(differences) // _MOST_DIFFERENCES) or 1]
-    data["preview"] = {
+    told = {
         "sampled": made.estimate.sampled,
         "members": made.estimate.members.estimate,
         "ofBeginning": made.estimate.of_beginning,
@@ -78,11 +78,8 @@ def make_page(
             for one in some
         ],
     }
-    here = files("pipeline.preview")
-    sections, script = (
-        here.joinpath(name).read_text("utf-8") for name in ("sections.html", "sections.js")
-    )
-    return page(data, list(_pictures(sample, tried)), sections, script)
+    section = section_of("pipeline.preview", {"preview": told})
+    return page(data, list(_pictures(sample, tried)), section)
 
 
 def _pictures(sample: Sample, tried: Sequence[Tried]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -75,12 +75,20 @@ def find_rows(manifest: IO[bytes], wanted: Wanted) -> list[dict[str, Any]]:
     return found
 
 
-def find_faces(faces: IO[bytes], members: Collection[int]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The faces of some members of a finished batch, each with its member's index.
+def rows_of(
+    file: IO[bytes], members: Collection[int], columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows that some members have in a table of a finished batch, each with its member's index.
 
     Only row groups that have some of them are read: rows are in the order of members.
+
+    Args:
+        file: `manifest.parquet` or `faces.parquet`.
+        members: indexes.
+        columns: of a row; those that an older Facecrop has not written are left out.
     """
-    table = pq.ParquetFile(faces)
+    table = pq.ParquetFile(file)
+    there = [name for name in columns if name in table.schema_arrow.names]
     wanted = pa.array(sorted(members), pa.int64())
     place = table.schema_arrow.names.index("member")
     for group in range(table.num_row_groups):
@@ -88,7 +96,7 @@ def find_faces(faces: IO[bytes], members: Collection[int]) -> Iterator[tuple[int
         bounded = known is not None and known.has_min_max
         if bounded and not any(known.min <= member <= known.max for member in members):
             continue
-        rows = table.read_row_group(group, columns=["member", *FACE_COLUMNS])
+        rows = table.read_row_group(group, columns=["member", *there])
         for row in rows.filter(pc.is_in(rows["member"], wanted)).to_pylist():
             yield row.pop("member"), row
 

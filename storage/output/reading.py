@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from storage.fs.fingerprint import written_at
 from storage.output.changes import count_changes
 from storage.output.claim import claim_there, read_record
 from storage.output.counts import Counts, count
-from storage.output.finding import Wanted, find_faces, find_in_part, find_rows
+from storage.output.finding import FACE_COLUMNS, Wanted, find_in_part, find_rows, rows_of
 from storage.output.folder import Folder
 from storage.output.layout import (
     BATCH,
@@ -214,9 +214,21 @@ class OutputReader:
             found = {row["member"]: row | {"faces": []} for row in find_rows(manifest, wanted)}
         if found:
             with self._table(FACES) as table:
-                for member, face in find_faces(table, found):
+                for member, face in rows_of(table, found, FACE_COLUMNS):
                     found[member]["faces"].append(face)
         return list(found.values())
+
+    def rows_of(
+        self, members: Collection[int], columns: Sequence[str], *, faces: bool = False
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """See `finding.rows_of`, of a finished batch.
+
+        Args:
+            members, columns: as there.
+            faces: whether the rows of `faces.parquet` are meant, not those of the manifest.
+        """
+        with self._table(FACES if faces else MANIFEST) as table:
+            yield from rows_of(table, members, columns)
 
     def failures(self, most: int) -> list[dict[str, str]]:
         """The first rows of a finished batch's `failed.csv`."""

@@ -1,4 +1,4 @@
-"""Commands about what lies in a store: `find`, `forget`, `cleanup`."""
+"""Commands about what lies in a store: `find`, `forget`, `report`, `cleanup`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ def add_commands(commands: Commands) -> None:
     """Add the commands."""
     _add_find(commands)
     _add_forget(commands)
+    _add_report(commands)
     _add_cleanup(commands)
 
 
@@ -52,6 +53,25 @@ def _add_forget(commands: Commands) -> None:
     forget.add_argument("--yes", dest="remove", action="store_true", help="remove it")
     add_json(forget, A_LINE)
     forget.set_defaults(function="forget:forget_photograph")
+
+
+def _add_report(commands: Commands) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write the report of a finished batch anew",
+        description="Write report.html anew; with --photographs it shows photographs, too, with "
+        "the boxes of all faces that were found in them.",
+        epilog=EXIT_CODES,
+        allow_abbrev=False,
+    )
+    report.add_argument("output", metavar="OUTPUT", help="folder or URI of the batch's output")
+    report.add_argument(
+        "--photographs",
+        action="store_true",
+        help="read up to 100 photographs from the archive again, and show them small",
+    )
+    add_json(report, "print one JSON object")
+    report.set_defaults(function="report:rewrite")
 
 
 def _add_wanted(parser: argparse._MutuallyExclusiveGroup) -> None:
