@@ -1,4 +1,4 @@
-"""The report of a preview in a real browser: what it says, by keyboard, to a screen reader."""
+"""Reports with more sections in a real browser: what they say, by keyboard, to a screen reader."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from pipeline.local import crop
+from pipeline.photographs.report import rewrite_report
 from pipeline.preview.run import preview
 from tests.browser.test_dashboard import CHROMIUM, Watched
-from tests.pictures import astronaut_jpeg, encoded, group
+from tests.pictures import astronaut_jpeg, encoded, group, no_face_jpeg
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -84,6 +86,53 @@ def test_a_preview_tells_all_and_has_no_serious_fault(
     assert box is not None
     assert picture["x"] < box["x"] < box["x"] + box["width"] < picture["x"] + picture["width"]
     assert picture["y"] < box["y"] < box["y"] + box["height"] < picture["y"] + picture["height"]
+
+    found = Axe().run(page).response["violations"]
+    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert watched.complaints == []
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a batch of 30 photographs, one of them of two people and one of nobody."""
+    folder = tmp_path_factory.mktemp("photographs")
+    with zipfile.ZipFile(folder / "school.zip", "w") as archive:
+        archive.writestr("00-<two>.jpg", encoded(group((500, 300), (900, 600)), "JPEG"))
+        archive.writestr("01-nobody.jpg", no_face_jpeg())
+        for place in range(2, 30):
+            archive.writestr(f"{place:02}.jpg", astronaut_jpeg(200))
+    crop(str(folder / "school.zip"), str(folder / "out"))
+    return Path(rewrite_report(str(folder / "out"), photographs=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_photographs_have_the_boxes_of_their_faces(
+    photographs: Path, browser: Browser, scheme: Any
+) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    watched = Watched(page)
+    page.goto(photographs.as_uri())
+    shown = page.get_by_role("list", name="Photographs with the boxes").get_by_role("listitem")
+    expect(shown).to_have_count(24)
+    page.locator("#photographs-more").focus()
+    page.keyboard.press("Enter")
+    expect(shown).to_have_count(30)
+    expect(page.locator("#photographs > li").nth(24)).to_be_focused()
+    watched.shoot(f"photographs-{scheme}")
+
+    two = page.get_by_role("img", name="00-<two>.jpg: 2 faces")
+    whole = two.bounding_box()
+    assert whole is not None
+    boxes = [box.bounding_box() for box in two.locator("rect:not(.under)").all()]
+    assert len(boxes) == 2
+    for box in boxes:
+        assert box is not None
+        assert whole["x"] < box["x"] < box["x"] + box["width"] < whole["x"] + whole["width"]
+        assert whole["y"] < box["y"] < box["y"] + box["height"] < whole["y"] + whole["height"]
+    assert page.get_by_role("img", name="01-nobody.jpg: no face was found").is_visible()
 
     found = Axe().run(page).response["violations"]
     assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
