@@ -152,6 +152,7 @@ def _of_page(
         crop_ms=(done - detected) * 1e3,
         photo=photo.data if photo else b"",
         photo_format=photo.format if photo else None,
+        phash=found.phash,
     )
 
 

@@ -32,6 +32,9 @@ eighth of its size, for less than that of the time."""
 MEMORY_MIB = 3072
 """That one image may take, where nothing else is said."""
 
+HASH_DIGITS = 16
+"""Hexadecimal, of a picture's perceptual hash."""
+
 MOST_FACES = 10_000
 """Of an image, also where all are wanted."""
 

@@ -20,6 +20,7 @@ from detection.decoded import WHOLE_DECODE_PIXELS, Decoded
 from detection.detectors.base import Detector, Faces
 from detection.detectors.overlap import joined, with_unsure
 from detection.options import Detection, DetectionPasses
+from detection.phash import phash
 from detection.tiles import DOUBTFUL_SCORE, FAINT_SCORE, reasons, search, size_of
 from detection.turns import best_score, find_turn, stands, turned, turned_back
 
@@ -47,11 +48,13 @@ class Found(NamedTuple):
         quarters: turns counterclockwise after which they stand upright, 0 to 3.
         may_miss: whether some are as small as the finest pass can see, so that there may be smaller
             ones.
+        phash: of the pixels of the first pass, as upright as its file says: `detection.phash`.
     """
 
     faces: Faces
     quarters: int
     may_miss: bool
+    phash: str = ""
 
 
 class _View(NamedTuple):
@@ -118,7 +121,7 @@ def find_faces(image: Decoded, detector: Detector, options: Detection) -> Found:
     view = _View(image, quarters)
     faces = view.enlarged(faces, turned(first, quarters))
     if options.method == "haar":  # whose faces have no scores
-        return Found(faces, quarters, may_miss=False)
+        return Found(faces, quarters, may_miss=False, phash=phash(first))
     faint = min(FAINT_SCORE, passes.min_score)  # what is fainter says which way is up, and no more
     faces = faces.take(np.flatnonzero(faces.scores >= faint))
     for finer in passes.finer:
@@ -134,7 +137,8 @@ def find_faces(image: Decoded, detector: Detector, options: Detection) -> Found:
     least = (size_of(faces) < limit) & (faces.scores >= DOUBTFUL_SCORE)
     may_miss = share < 1 and limit > options.min_face and bool(least.any())
     width, height = image.source.width, image.source.height
-    return Found(turned_back(sure, quarters, width, height), quarters, may_miss)
+    faces = turned_back(sure, quarters, width, height)
+    return Found(faces, quarters, may_miss, phash(first))
 
 
 def _stood_up(first: Pixels, detector: Detector, options: Detection) -> tuple[Faces, int]:

@@ -115,6 +115,8 @@ class Image:
         photo: the photograph with its faces covered, where that was asked for; its crops have no
             data then.
         photo_format: of that.
+        phash: hexadecimal digits that differ little where pictures do, by `detection.phash`; of
+            several pages, the first. "" where it was not looked at.
         cpu_ms: milliseconds of CPU that it took, however busy the machine is.
     """
 
@@ -128,4 +130,5 @@ class Image:
     crop_ms: float
     photo: bytes = b""
     photo_format: PhotoFormat | None = None
+    phash: str = ""
     cpu_ms: float = 0.0

@@ -134,6 +134,7 @@ def _of_image(
             warnings=sorted({*entry.warnings, *image.warnings, *names.warnings}),
             face_rows=faces,
             file=photo,
+            phash=image.phash or None,
         ),
         [crop.data for crop, face in zip(image.crops, faces, strict=True) if face.crop is not None],
         image.photo,

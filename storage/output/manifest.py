@@ -77,12 +77,15 @@ MEMBER_FIELDS = [
     pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and was retried
     pa.field("not_kept", pa.int32()),  # of the faces
     pa.field("file", pa.string()),  # the photograph with its faces covered, where that was asked
+    pa.field("phash", pa.string()),  # 16 hexadecimal digits, alike where pictures look alike
+    pa.field("duplicate_of", pa.int64()),  # the member with the same bytes that was cropped instead
 ]
 MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
 FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
 PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
 _CLAIM = b"facecrop.claim"  # in the metadata of a part
-_SINCE = {"pages", "warnings", "not_kept", "file"}  # columns that came later than the others
+# columns that came later than the others
+_SINCE = {"pages", "warnings", "not_kept", "file", "phash", "duplicate_of"}
 FAILED_COLUMNS = ("member", "path", "error", "message")
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
 
@@ -145,6 +148,8 @@ class MemberRow:
     face_rows: list[FaceRow] = field(default_factory=list)
     attempts: int = 1
     file: str | None = None
+    phash: str | None = None
+    duplicate_of: int | None = None
 
     @property
     def not_kept(self) -> int:

@@ -78,6 +78,8 @@ ANSWERS: dict[str, Callable[[Any, bytes], bytes]] = {
     "a time of NaN": _changed(decode_ms=float("nan")),
     "less CPU than none": _changed(cpu_ms=-1.0),
     "a digest that is a path": _changed(sha256="../" * 21 + "a"),
+    "a hash that is a path": _changed(phash="../" * 5 + "a"),
+    "a hash of other digits": _changed(phash="\u0661" * 16),
     "another image's answer": _changed(number=7),
     "an unknown error": _raw(b'{"number": 1, "error": "nonsense", "message": "A."}'),
     "an error and bytes": _raw(b'{"number": 1, "error": "corrupt_image", "message": "A."}'),

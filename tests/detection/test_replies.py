@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any, get_args
@@ -55,6 +56,7 @@ def holds(reply: dict[str, Any], blob: bytes) -> Any:
         assert isinstance(image, Image)
         assert len(digest) == 64
         assert int(digest, 16) >= 0
+        assert re.fullmatch("[0-9a-f]{16}", image.phash)
         assert 1 <= image.width * image.height <= 10**8
         assert [crop.rank for crop in image.crops] == list(range(len(image.crops)))
         assert sum(len(crop.data) for crop in image.crops) == len(blob)
