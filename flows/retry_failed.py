@@ -51,7 +51,7 @@ def retry_failed(
 
     def with_failures() -> Iterator[Chunk]:
         nonlocal members, chunks
-        for chunk in batch.archive.chunks(batch.chunk_size):
+        for chunk in batch.chunks():
             members, chunks = members + chunk.count, chunks + 1
             if chunk.number in failed:
                 yield chunk

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
+from pipeline.duplicates import check_dedupe, with_copies
 from pipeline.extend import NOTHING, Settled, Work, take_in, without
 from pipeline.member import CroppedMember
 from pipeline.naming import check_names
@@ -94,7 +95,12 @@ class Batch:
 
     def chunks(self) -> Iterator[Chunk]:
         """What is to be gone through: the archive's chunks, or nothing where nothing is to do."""
-        return iter(()) if self.idle else self.archive.chunks(self.chunk_size)
+        if self.idle:
+            return iter(())
+        chunks = self.archive.chunks(self.chunk_size)
+        if self.settings.input.dedupe == "no":
+            return chunks
+        return with_copies(chunks, self.archive, self.output, self.done)
 
     def finish(self, members: int, chunks: int) -> Counts:
         """Write the tables.
@@ -163,6 +169,7 @@ def plan(
         noted = {"file": roster.uri, "sha256": roster.sha256}
         settings = settings.model_copy(update={"roster": settings.roster.model_copy(update=noted)})
     check_names(opened, settings, roster)
+    check_dedupe(opened, settings)
     cut = settings.chunk.spelled_out(
         piecemeal=opened.piecemeal, shard_members=settings.run.shard_members
     )

@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detection.codecs.sniff import sniff
 from detection.errors import DetectorError, ImageError, MachineError
@@ -17,7 +17,7 @@ from detection.sandbox.replies import Outcome, UnforeseenError
 from pipeline.keep import rejects
 from pipeline.naming import MemberNames
 from pipeline.settings import CropSettings
-from storage.archives.members import Chunk, Entry
+from storage.archives.members import Chunk, Copy, Entry
 from storage.errors import MemberErrorCode, SkipReason, StorageError, TransientError
 from storage.output.counts import Status
 from storage.output.manifest import FaceRow, MemberRow
@@ -64,10 +64,13 @@ def crop_members(
         StorageError: with these settings no machine can.
     """
     others: deque[CroppedMember] = deque()
+    copies = {copy.member: copy for copy in chunk.copies}
 
     def images() -> Iterator[tuple[Entry, bytes | memoryview]]:
         for entry in entries:
             other = _without_image(entry)
+            if other is None and entry.index in copies:
+                other = _duplicate(entry, copies[entry.index])  # None: the file was replaced since
             if other is None:
                 yield entry, _data(entry)
             else:
@@ -100,6 +103,16 @@ def _without_image(entry: Entry) -> CroppedMember | None:
     if not looks_like_image(entry.name) and sniff(_data(entry)) is None:
         return _row_alone(entry, Status.SKIPPED, SkipReason.NOT_AN_IMAGE.value, None)
     return None
+
+
+def _duplicate(entry: Entry, copy: Copy) -> CroppedMember | None:
+    """The row of a photograph whose bytes an earlier member has; None where it has others."""
+    digest = hashlib.sha256(_data(entry)).hexdigest()
+    if digest != copy.sha256:
+        return None
+    message = f"It has the same bytes as member {copy.first}: see there."
+    made = _row_alone(entry, Status.SKIPPED, SkipReason.DUPLICATE.value, message, digest)
+    return replace(made, row=replace(made.row, duplicate_of=copy.first))
 
 
 def _of_image(

@@ -20,6 +20,7 @@ from typing import Any
 
 from pipeline.cores import cores
 from pipeline.summary import Summary
+from storage.errors import SkipReason
 from storage.fs.redact import shown
 from storage.output.layout import REPORT
 from storage.output.layouts import layout_of
@@ -31,6 +32,7 @@ MOST_MEMBERS = 1000
 MOST_FACES = 400
 MOST_FAILURES = 100
 _MOST_LEFT_OVER = 100  # of the photographs and of the people that the roster has on one side alone
+_MOST_TWICE = 100  # of the photographs that come again
 _MOST_CHARACTERS = 160  # of a name or a message
 _CROPS_AT_ONCE = 40
 THUMBNAIL = 150  # pixels: half of a crop of the default size, which is quickest to decode
@@ -44,6 +46,7 @@ _SPREADS = {
     "eye_line": "The eyes, from the top, are at",
 }
 
+TWICE = SkipReason.DUPLICATE.value
 SHEET_COLUMNS = 8
 SHEET_CELL = 120
 _CUTS = {"sharpness": "min_sharpness", "yaw": "max_yaw", "score": "min_score"}
@@ -83,6 +86,10 @@ def write_report(output: Output, summary: Summary, section: Section | None = Non
         **page_data(summary, sample, record["settings"], datetime.fromisoformat(record["created"])),
         "packed": bool(layout_of(record).data_files),
         "leftOver": _left_over(output),
+        "twice": [
+            [cut(path), cut(first)]
+            for path, first in (output.duplicates(_MOST_TWICE) if summary.skips.get(TWICE) else ())
+        ],
         "throughput": {"seconds": done.seconds, "members": done.members},
     }
     shown = _photographs(output, sample) if summary.blurred else _faces(output, sample)

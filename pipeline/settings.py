@@ -68,6 +68,12 @@ class InputSettings(_Group, title="Input"):
         "(Shift-JIS), gb18030, cp1252 or cp437. auto: guessed from all of them together.",
     )
 
+    dedupe: Literal["no", "exact"] = Field(
+        "no",
+        description="exact: of photographs with the same bytes the first is cropped, and the rows "
+        "of the others point to it (duplicate_of). Those of one size are read twice for that.",
+    )
+
     @field_validator("name_encoding")
     @classmethod
     def _known(cls, name: str) -> str:
@@ -352,6 +358,15 @@ class CropSettings(_Group):
             raise ValueError(
                 "output.name needs {page} beside {rank}, with a sign between them, such as "
                 "{stem}_{page}_{rank}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_all_duplicates(self) -> Self:
+        if self.input.dedupe == "exact" and self.run.existing == "extend":
+            raise ValueError(
+                "input.dedupe exact needs run.existing resume or overwrite: what is new is not "
+                "compared with what a batch has"
             )
         return self
 

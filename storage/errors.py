@@ -38,6 +38,7 @@ class SkipReason(StrEnum):
     NOT_WANTED = "not_wanted"  # it has faces, of which a recrop was asked for none
     EMPTY_ARCHIVE = "empty_archive"  # one within another that holds nothing
     FORGOTTEN = "forgotten"  # it was removed from the output, and is not to come back
+    DUPLICATE = "duplicate"  # an earlier one has the same bytes, and is cropped
 
 
 class MemberWarning(StrEnum):

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.settings import COMMON, CropSettings
 
-_SHORT = {("roster", "file"): "--roster"}
+_SHORT = {("roster", "file"): "--roster", ("input", "dedupe"): "--dedupe"}
 """Another flag for a setting, that says it all."""
 
 _BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}

@@ -51,6 +51,20 @@ class ChunkSize:
     bytes: int
 
 
+class Copy(NamedTuple):
+    """A member that comes again.
+
+    Attributes:
+        member: its index.
+        first: index of the first member with the same bytes.
+        sha256: of these, in hexadecimal digits.
+    """
+
+    member: int
+    first: int
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A contiguous run of members: one task run, one range of bytes, one part.
@@ -64,6 +78,7 @@ class Chunk:
             central directory, the listing's lines of a folder or list, of a TAR what is damaged.
         data: the range's bytes, for archives that can only be read in order; None elsewhere.
         duplicates: indexes of members whose crop name an earlier member has already.
+        copies: those of its members that an earlier one has the bytes of, where that was asked.
         nested: its only member is named like an archive that can be opened. While it is planned
             alone: whoever reads the chunk is told by `directory`.
     """
@@ -77,6 +92,7 @@ class Chunk:
     data: bytes | None = None
     duplicates: frozenset[int] = frozenset()
     nested: bool = False
+    copies: tuple[Copy, ...] = ()
 
     @property
     def last(self) -> int:

@@ -8,9 +8,14 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.archives.members import Chunk
+from storage.archives.members import Chunk, Copy
 from storage.errors import StorageError
 
+_COPY = [
+    pa.field("member", pa.int64(), nullable=False),
+    pa.field("first", pa.int64(), nullable=False),
+    pa.field("sha256", pa.string(), nullable=False),
+]
 _SCHEMA = pa.schema(
     [
         pa.field("number", pa.int64(), nullable=False),
@@ -20,6 +25,7 @@ _SCHEMA = pa.schema(
         pa.field("end", pa.int64(), nullable=False),
         pa.field("directory", pa.large_binary(), nullable=False),
         pa.field("duplicates", pa.list_(pa.int64()), nullable=False),
+        pa.field("copies", pa.list_(pa.struct(_COPY))),  # null: of an older Facecrop
     ]
 )
 
@@ -35,6 +41,7 @@ def encode_chunks(chunks: Sequence[Chunk]) -> bytes:
     rows = [
         {name: getattr(chunk, name) for name in _SCHEMA.names}
         | {"duplicates": sorted(chunk.duplicates)}
+        | {"copies": [copy._asdict() for copy in chunk.copies]}
         for chunk in chunks
     ]
     sink = io.BytesIO()
@@ -54,4 +61,7 @@ def decode_chunks(data: bytes) -> list[Chunk]:
         raise StorageError(
             f"A shard's plan cannot be read: {error}. Run the batch again."
         ) from error
-    return [Chunk(**row | {"duplicates": frozenset(row["duplicates"])}) for row in rows]
+    for row in rows:
+        row["duplicates"] = frozenset(row["duplicates"])
+        row["copies"] = tuple(Copy(**copy) for copy in row["copies"] or ())
+    return [Chunk(**row) for row in rows]

@@ -29,6 +29,11 @@ def plan_name(shard: int, claim: str) -> str:
     return f"{PLAN}/{shard:06d}{_of(claim)}.parquet"
 
 
+def copies_name(claim: str) -> str:
+    """The file with the members that come twice."""
+    return f"{PLAN}/copies{_of(claim)}.json"
+
+
 def list_name(chunk: int, claim: str) -> str:
     """The file with the names of a chunk's crops, which is written before they are."""
     return f"{PLAN}/{chunk:08d}{_of(claim)}.json"

@@ -315,6 +315,28 @@ def failures(manifest: IO[bytes]) -> Iterator[dict[str, Any]]:
         yield from failed_rows(rows)
 
 
+def read_duplicates(manifest: IO[bytes], most: int) -> list[tuple[str, str]]:
+    """Paths of photographs that come again, and of the first of each, in their order.
+
+    Args:
+        manifest: of a finished batch; an older Facecrop's has none.
+        most: so many at most.
+    """
+    table = pq.ParquetFile(manifest)
+    if "duplicate_of" not in table.schema_arrow.names:
+        return []
+    found: list[tuple[str, int]] = []
+    for rows in table.iter_batches(columns=["path", "duplicate_of"]):
+        again = rows.filter(pc.is_valid(rows["duplicate_of"])).slice(0, most - len(found))
+        found += zip(again["path"].to_pylist(), again["duplicate_of"].to_pylist(), strict=True)
+    firsts = pa.array({first for _, first in found}, pa.int64())
+    paths: dict[int, str] = {}
+    for rows in table.iter_batches(columns=["member", "path"]):
+        wanted = rows.filter(pc.is_in(rows["member"], firsts))
+        paths |= zip(wanted["member"].to_pylist(), wanted["path"].to_pylist(), strict=True)
+    return [(path, paths[first]) for path, first in found]
+
+
 def _with(schema: pa.Schema, others: pa.Schema) -> pa.Schema:
     return pa.schema([*schema, *others])
 

@@ -34,6 +34,7 @@ from storage.output.layout import (
     SUMMARY,
     TABLES,
     UNMATCHED_LIST,
+    copies_name,
     list_name,
     lot_name,
     part_name,
@@ -201,6 +202,15 @@ class Output(OutputReader):
         """Read the chunks of a shard."""
         with self._folder.errors("read"):
             return bytes(self._fs.cat_file(self._path(plan_name(shard, self.claimed))))
+
+    def put_copies(self, data: bytes) -> None:
+        """Write which members come twice, for whoever goes on with the batch."""
+        self._put({copies_name(self.claimed): data})
+
+    def copies(self) -> bytes | None:
+        """Read which members come twice; None where nobody has looked yet."""
+        with self._folder.errors("read"):
+            return self._folder.read(copies_name(self.claimed))
 
     def put_crops(self, chunk: int, crops: Mapping[str, bytes], *, adding: bool = False) -> None:
         """Write a chunk's crops, by path below the output; each is there whole or not at all.

@@ -103,13 +103,14 @@ class People:
     def columns(self, part: pa.Table) -> list[pa.Array]:
         """The cells of the roster for each row of a part, null where it says nothing."""
         rows: list[int | None] = []
-        some = (part[name].to_pylist() for name in ("member", "path", "status"))
-        for member, path, status in zip(*some, strict=True):
-            row = None if status == Status.SKIPPED else self._roster.find(path)
+        some = (part[name].to_pylist() for name in ("member", "path", "status", "duplicate_of"))
+        for member, path, status, first in zip(*some, strict=True):
+            is_photo = status != Status.SKIPPED or first is not None
+            row = self._roster.find(path) if is_photo else None
             rows.append(row)
             if row is not None:
                 self._seen[row] = 1
-            elif status != Status.SKIPPED:
+            elif is_photo:
                 self._unknown += 1
                 if self._unknown <= _MOST:
                     self._sheet.writerow([PHOTO, member, cell(path)])

@@ -32,7 +32,7 @@ from storage.output.layout import (
 )
 from storage.output.layouts import is_blurred, layout_of
 from storage.output.lots import extended_at
-from storage.output.manifest import failed_members, failed_rows, failures
+from storage.output.manifest import failed_members, failed_rows, failures, read_duplicates
 from storage.output.parts import list_parts, read_parts
 from storage.output.people import read_unmatched
 from storage.output.sample import BUFFER, ROWS_AT_ONCE, Sample, read_sample
@@ -235,6 +235,11 @@ class OutputReader:
         with self._folder.errors("read"), self._fs.open(self._path(FAILED), "rb") as file:
             rows = csv.DictReader(io.TextIOWrapper(file, "utf-8-sig", newline=""))
             return list(itertools.islice(rows, most))
+
+    def duplicates(self, most: int) -> list[tuple[str, str]]:
+        """The first photographs of a finished batch that come again: each path, and the first's."""
+        with self._table(MANIFEST) as file:
+            return read_duplicates(file, most)
 
     def unmatched(self, most: int) -> tuple[list[str], list[list[str]]] | None:
         """The first of a finished batch's `unmatched.csv`; None where it has no roster.

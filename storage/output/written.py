@@ -52,7 +52,7 @@ _ALONE = (
 )  # the manifest is removed last
 _IN_PARTS = re.compile(r"\d{8}(-[0-9a-f]{8})?\.parquet")
 _IN_LOTS = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet")
-_IN_PLAN = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet|\d{8}-[0-9a-f]{8}\.json")
+_IN_PLAN = re.compile(r"\d{6}(-[0-9a-f]{8})?\.parquet|(\d{8}|copies)-[0-9a-f]{8}\.json")
 _PACK, _PACKED = re.compile(r"\d{8}\.(tar|parquet)"), re.compile(r"\d{8}_\d+\.")
 _PARQUET = b"PAR1"  # begins and ends a file of the format
 _FAILED_BEGINS = ",".join(FAILED_COLUMNS).encode()

@@ -35,7 +35,7 @@ def test_every_setting_has_a_flag_and_a_variable_that_change_it() -> None:
         "existing": "overwrite", "min_score": "0.5", "max_overlap": "0.5", "padding": "0.5",
         "image_mib": "512", "nested": "3", "skip_system": "no", "redirects": "no",
         "follow_links": "yes", "color": "keep", "name_encoding": "cp932", "pages": "all",
-        "name": "{member}_{rank}", "key": "subject", "sha256": "a" * 64,
+        "name": "{member}_{rank}", "dedupe": "exact", "key": "subject", "sha256": "a" * 64,
         "pick": "best", "min_sharpness": "0.5", "otherwise": "drop",
         "kind": "blurred", "cover": "mask", "metadata": "safe",
         "preset": "avatar", "enlarge": "no", "align": "ffhq", "frame": "head",
@@ -61,6 +61,7 @@ def test_every_setting_says_what_it_is_and_numbers_have_bounds() -> None:
 
 
 def test_a_setting_that_says_it_all_has_a_short_flag() -> None:
+    assert read("--dedupe", "exact").input.dedupe == "exact"
     roster = read("--roster", "people.csv", "--roster-key", "subject").roster
     assert (roster.file, roster.key) == ("people.csv", "subject")
 
