@@ -13,6 +13,7 @@ from typing import Any, cast
 from detection.codecs.sniff import Format, sniff
 from detection.errors import ImageWarning, one_line
 from detection.options import (
+    HASH_DIGITS,
     MOST_CROP_SIDE,
     MOST_EXIF_BYTES,
     MOST_PROFILE_BYTES,
@@ -25,6 +26,7 @@ from detection.options import (
 _SNIFFED: Mapping[ImageFormat, Format] = {"jpg": "jpeg", "png": "png", "webp": "webp"}
 _CROP_HEADER_BYTES = 1 << 16
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_PHASH = re.compile(rf"[0-9a-f]{{{HASH_DIGITS}}}")
 
 
 class ReplyError(Exception):
@@ -68,6 +70,12 @@ def number_in(value: Any, least: float, most: float) -> float:
 def digest_in(value: Any) -> str:
     """A SHA-256 in hexadecimal."""
     require(isinstance(value, str) and _DIGEST.fullmatch(value) is not None, "no SHA-256")
+    return cast(str, value)
+
+
+def phash_in(value: Any) -> str:
+    """A picture's perceptual hash in hexadecimal."""
+    require(isinstance(value, str) and _PHASH.fullmatch(value) is not None, "no hash")
     return cast(str, value)
 
 

@@ -18,7 +18,6 @@ from detection.framing.frame import Frame
 from detection.framing.place import place
 from detection.geometry import Square
 from detection.options import (
-    HASH_DIGITS,
     JPEG_TIMES,
     MOST_CROP_SIDE,
     MOST_FACES,
@@ -35,6 +34,7 @@ from detection.sandbox.checks import (
     number_in,
     object_of,
     parsed,
+    phash_in,
     require,
     warnings_in,
     whole,
@@ -48,7 +48,6 @@ MOST_MS = 1e9
 _ROUNDING_PX = 1.0  # boxes are float32 in the child, of an image of up to 2 ** 30 pixels a side
 _FARTHEST = 64  # times the image's longer side, and _NEAR_PX: beyond it nothing is ever found
 _NEAR_PX = 4096
-_PHASH = re.compile(rf"[0-9a-f]{{{HASH_DIGITS}}}")
 _KIND = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _PHOTOS: Mapping[PhotoFormat, Format] = {
     "jpg": "jpeg", "png": "png", "webp": "webp", "tif": "tiff",
@@ -242,7 +241,7 @@ def _image(reply: dict[str, Any], blob: bytes, job: Job) -> Image:
         *(width, height, [], pages, warnings_in(reply["warnings"]), decode_ms, detect_ms, crop_ms),
         photo=photo,
         photo_format=photo_format,
-        phash=_phash(reply["phash"]),
+        phash=phash_in(reply["phash"]),
         cpu_ms=number_in(reply["cpu_ms"], 0, MOST_MS),
     )
     for rank, one in enumerate(crops):
@@ -324,8 +323,3 @@ def _frame(value: Any) -> Frame:
     require(type(exact) is bool, "neither yes nor no")
     size = whole(width, 1, MOST_CROP_SIDE), whole(height, 1, MOST_CROP_SIDE)
     return Frame(cast(Any, numbers), *size, Square(*sides), exact)
-
-
-def _phash(value: Any) -> str:
-    require(isinstance(value, str) and _PHASH.fullmatch(value) is not None, "no hash")
-    return cast(str, value)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from intake.cli.render import render
 from pipeline import batch
-from pipeline.chunk import retry_failed_members
+from pipeline.chunk import crop_chunk, retry_failed_members
 from pipeline.images import ImagePool
 from pipeline.local import crop
 from pipeline.settings import CropSettings, LimitSettings
@@ -127,7 +127,7 @@ def test_a_batch_that_is_resumed_or_cut_into_shards_has_the_same_firsts(
     assert list((tmp_path / "shards/plan").glob("copies-*.json"))
     for number in reversed(range(len(chunks))):
         shard, mine = batch.open_shard(archive, f"{tmp_path}/shards", number, planned.settings)
-        crop_chunks(shard, mine, lambda: None, in_threads(shard))
+        crop_chunks(shard, mine, lambda: None, in_threads(shard, crop_chunk))
     planned.finish(len(PHOTOS), len(chunks))
     made = result(f"{tmp_path}/shards")
     assert (made.manifest, made.faces, made.crops) == (whole.manifest, whole.faces, whole.crops)
@@ -166,7 +166,7 @@ def test_a_file_that_was_replaced_since_is_cropped(
     file = archives["folder"] / "b" / "9.jpg"
     file.write_bytes(SAME_SIZE)
     try:
-        members, count = crop_chunks(planned, chunks, lambda: None, in_threads(planned))
+        members, count = crop_chunks(planned, chunks, lambda: None, in_threads(planned, crop_chunk))
     finally:
         file.write_bytes(FACE)
     planned.finish(members, count)
