@@ -10,9 +10,16 @@ from storage.errors import DamagedError
 REMOTE_BLOCK = 16 << 20
 """Bytes read at once from elsewhere than the local disk."""
 
+_FAR = 2 << 20  # bytes: to read as much in vain takes about as long as one more request
+_HEADERS = 64 << 10  # bytes: of a member's headers, and of small files behind them
+
 
 class Window:
-    """A `Source` over range reads that fetches a block where it is asked for bytes."""
+    """A `Source` over range reads that fetches a block where it is asked for bytes.
+
+    Behind a large member, that was passed over, it fetches less: what follows may be large as well,
+    and of that no more than the headers is wanted.
+    """
 
     def __init__(self, read: Callable[[int, int], bytes], size: int, block: int) -> None:
         self.position = 0
@@ -27,8 +34,10 @@ class Window:
         """Return the next bytes; see `Source.read`."""
         end = min(self.position + size, self._size)
         if not (self._start <= self.position and end <= self._start + len(self._held)):
+            far = self.position > self._start + len(self._held) + _FAR
+            block = min(self._block, _HEADERS) if far else self._block
             self._start = self.position
-            until = min(self.position + max(size, self._block), self._size)
+            until = min(self.position + max(size, block), self._size)
             self._held = self._fetch(self.position, until)
         data = self._held[self.position - self._start : end - self._start]
         self.position += len(data)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -248,7 +249,41 @@ def test_a_signal_ends_it_in_seconds_and_it_goes_on_from_there(
     assert (output / "manifest.parquet").exists()
 
 
-def test_without_a_server_a_batch_imports_nothing_of_prefect(pair: Path, tmp_path: Path) -> None:
+def test_a_preview_tells_what_all_would_come_to(
+    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = str(tmp_path / "preview.html")
+    asked = ["preview", str(pair), "--output", page, "--workers", "2", "--cores", "4"]
+    assert main([*asked, "--by", "08:00", "--compare", "fast,balanced"]) == 0
+    out = capsys.readouterr().out
+    assert f"{pair}: 2 members cropped in " in out
+    assert re.search(r"^  Faces +1 +exact$", out, re.MULTILINE)
+    assert re.search(r"^  Time on 2 workers of 4 cores, 1 of them at work +\d+ s ", out, re.M)
+    assert re.search(r"^  To be done by [-0-9]+ 08:00 +1 worker of 4 cores ", out, re.MULTILINE)
+    assert re.search(r"^  fast +1 +1 \(exact\) ", out, re.MULTILINE)
+    assert out.endswith(f"  report  {page}\n")
+
+    assert main([*asked, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["estimate"]["faces"] == {"estimate": 1, "low": 1, "high": 1}
+    (tmp_path / "preview.html").write_text("mine")
+    assert main(asked) == 1
+    assert "is no html of Facecrop's. Move it away" in capsys.readouterr().err
+    for wrong, said in (
+        ("--compare=fast,quick", "'quick' is no profile; compare some of fast,balanced,thorough"),
+        ("--compare=fast,fast", "should name each profile once"),
+        ("--by=25:00", "should be a time such as 08:00"),
+        ("--count=0", "should be a number from 1 to 10000"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main([*asked, wrong])
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["crop", "preview"])
+def test_without_a_server_a_batch_imports_nothing_of_prefect(
+    command: str, pair: Path, tmp_path: Path
+) -> None:
     program = """
 import sys
 from intake.cli.main import main
@@ -258,7 +293,16 @@ sys.exit(code)
 """
     without = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     ended = subprocess.run(
-        [sys.executable, "-P", "-c", program, "crop", str(pair), "--output", str(tmp_path / "out")],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            program,
+            command,
+            str(pair),
+            "--output",
+            str(tmp_path / "out"),
+        ],
         cwd=tmp_path,
         env=without | {"PREFECT_HOME": str(tmp_path)},
         capture_output=True,

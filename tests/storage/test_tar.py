@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import lz4.frame as lz4frame
 import pytest
 import zstandard
@@ -468,3 +469,33 @@ def test_a_window_beyond_the_bound_is_refused(tmp_path: Path) -> None:
     compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
     data = compressor.compress(RAW) + compressor.flush()
     assert "--long" in fails(tmp_path / "a.tar.zst", data)
+
+
+def test_of_large_members_elsewhere_only_the_headers_are_walked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = io.BytesIO()
+    large, small = bytes(5 << 20), bytes(100)
+    with tarfile.open(fileobj=out, mode="w") as file:
+        for place in range(12):
+            for name, data in ((f"{place}.jpg", large), (f"{place}.xmp", small)):
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                file.addfile(info, io.BytesIO(data))
+    fsspec.filesystem("memory").pipe_file("/large.tar", out.getvalue())
+    sizes: list[int] = []
+    read = RangeReader.read
+
+    def counted(self: RangeReader, start: int, end: int) -> bytes:
+        sizes.append(end - start)
+        return read(self, start, end)
+
+    monkeypatch.setattr(RangeReader, "read", counted)
+    archive = open_archive("memory://large.tar", LIMITS)
+    assert archive.members == 24
+    # three members were in the first block; behind each of the others its companion comes along
+    assert len(sizes) <= 12
+    assert sum(sizes) < (16 << 20) + 12 * (64 << 10)
+    [chunk] = archive.picked([14])
+    assert next(archive.read(chunk)).name == "7.jpg"
+    assert sizes[-1] < (5 << 20) + 2048
