@@ -24,6 +24,7 @@ from benchmarks import (
     million,
     preview,
     quality,
+    recrop,
     small,
     upload,
 )
@@ -41,6 +42,7 @@ _BENCHMARKS = {
     "million": million,
     "preview": preview,
     "quality": quality,
+    "recrop": recrop,
     "small": small,
     "upload": upload,
 }

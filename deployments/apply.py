@@ -27,7 +27,10 @@ from deployments.secrets import save_keys
 _HERE = Path(__file__).resolve().parent
 # prefect.yaml lies at the root of a checkout, and in this folder where a wheel has put it
 _FOLDER = _HERE if (_HERE / "prefect.yaml").is_file() else _HERE.parent
-_FLOWS = ("crop-archive", "crop-shard", "retry-failed", "preview", "watch-inbox", "notify")
+_FLOWS = (
+    *("crop-archive", "crop-shard", "retry-failed", "preview", "recrop"),
+    *("watch-inbox", "notify"),
+)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from facecrop.errors import FacecropError
 from storage.fs.redact import printable, shown
 from tasks.lifecycle.server import silence
 
-_CHUNK_TASK = "detect-and-crop"
+_CHUNK_TASKS = ("detect-and-crop", "recrop")
 
 
 class _Plain(logging.Filter):
@@ -25,7 +25,7 @@ class _Plain(logging.Filter):
             record.exc_text = printable(shown("".join(lines))).rstrip()
         record.msg, record.args = printable(shown(record.getMessage())), None
         # A batch has thousands of chunks; the flow itself tells how far it is every few seconds.
-        chunk = getattr(record, "task_name", None) == _CHUNK_TASK
+        chunk = getattr(record, "task_name", None) in _CHUNK_TASKS
         return not (chunk and record.levelno <= logging.INFO and "Completed" in record.getMessage())
 
 

@@ -19,9 +19,7 @@ from tasks.lifecycle.concurrency import StoreSlots
 from tasks.lifecycle.server import hurry_if_ended_by
 
 
-def task_runs(
-    batch: Batch, work: Task[[Batch, Chunk, ImagePool, StoreSlots], int] = detect_and_crop
-) -> Runner:
+def task_runs(batch: Batch, work: Task[..., int] = detect_and_crop) -> Runner:
     """Run each chunk as a task run.
 
     Args:

@@ -9,7 +9,10 @@ from deployments.apply import main as apply_deployments
 from deployments.pools import worker_types
 from tasks.lifecycle.concurrency import SHARDS, STORE
 
-_FLOWS = ("crop-archive", "crop-shard", "retry-failed", "preview", "watch-inbox", "notify")
+_FLOWS = (
+    *("crop-archive", "crop-shard", "retry-failed", "preview", "recrop"),
+    *("watch-inbox", "notify"),
+)
 _AUTOMATIONS = {
     "facecrop: a silent run has crashed",
     "facecrop: a run that does not start has crashed",

@@ -26,6 +26,7 @@ _MODULES = (
     "flows.crop_shard",
     "flows.retry_failed",
     "flows.preview",
+    "flows.recrop",
     "flows.notify",
     "flows.watch_inbox",
     "pyarrow.parquet",

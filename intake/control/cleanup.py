@@ -207,15 +207,15 @@ def _remove_batch(shelf: Shelf, name: str, record: dict[str, Any]) -> tuple[int,
 
 
 def busy_names(client: SyncPrefectClient) -> set[str]:
-    """Every name on the way to an archive or output of a batch that has not ended.
+    """Every name on the way to an archive or output that a run uses which has not ended.
 
     They are compared one by one: the same place may be called differently elsewhere.
     """
     return {
         part
         for run in unfinished(client)
-        for uri in (run.parameters.get("archive"), run.parameters.get("output"))
-        for part in _parts(str(uri or ""))
+        for name in ("archive", "output", "batch")
+        for part in _parts(str(run.parameters.get(name) or ""))
     }
 
 

@@ -36,8 +36,9 @@ from prefect.exceptions import ObjectNotFound
 from intake.control.filters import every, in_states, of_flows
 from tasks.reporting.names import TAG
 
-BATCH, SHARD, RETRY, INBOX = "crop-archive", "crop-shard", "retry-failed", "watch-inbox"
-FLOWS = (BATCH, RETRY, INBOX, "preview", "notify", SHARD)
+BATCH, SHARD, RETRY, RECROP = "crop-archive", "crop-shard", "retry-failed", "recrop"
+INBOX = "watch-inbox"
+FLOWS = (BATCH, RETRY, RECROP, INBOX, "preview", "notify", SHARD)
 """Whose runs are ours. Shards go with their batch; those left are of batches that are gone."""
 
 _AT_ONCE = 50  # runs, the most that the server deletes with one request
@@ -75,8 +76,8 @@ def old_runs(client: SyncPrefectClient, before: datetime, *, remove: bool) -> Co
 
 
 def unfinished(client: SyncPrefectClient) -> Iterator[FlowRun]:
-    """The batches, and the retries of batches, that have not ended."""
-    return _every(client, FlowRunFilter(state=_UNFINISHED), BATCH, RETRY)
+    """The batches, and the retries and recrops of batches, that have not ended."""
+    return _every(client, FlowRunFilter(state=_UNFINISHED), BATCH, RETRY, RECROP)
 
 
 def batches(client: SyncPrefectClient) -> Iterator[FlowRun]:
@@ -128,7 +129,7 @@ def _page(client: SyncPrefectClient, flow: str, before: datetime, passed: int) -
         flow_filter=of_flows(flow),
         flow_run_filter=wanted,
         sort=FlowRunSort.ID_DESC,
-        limit=_LARGE_AT_ONCE if flow in (BATCH, RETRY) else _AT_ONCE,
+        limit=_LARGE_AT_ONCE if flow in (BATCH, RETRY, RECROP) else _AT_ONCE,
         offset=passed,
     )
 

@@ -58,7 +58,7 @@ def recrop(
         on_progress(batch.progress.snapshot())
 
     members, count = crop_chunks(batch, batch.chunks(), tick, in_threads(batch, recrop_chunk))
-    for line in batch.notes:
+    for line in batch.archive.notes:
         _log.warning("%s: %s", batch.archive.uri, line)
 
     def finished(target: Target) -> Summary:

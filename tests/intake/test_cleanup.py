@@ -141,6 +141,7 @@ def test_runs_go_with_all_that_belongs_to_them_and_only_when_told_to(
     shards = [make_shard(client, batch, one, 40) for one in ended]
     parameters = {
         "retry-failed": {"output": "/nowhere"},
+        "recrop": {"batch": "/nowhere", "output": "/anywhere"},
         "watch-inbox": {},
         "notify": {"batch": str(batch.id)},
     }
@@ -158,12 +159,13 @@ def test_runs_go_with_all_that_belongs_to_them_and_only_when_told_to(
         "crop-archive": 1,
         "crop-shard": 2,
         "retry-failed": 1,
+        "recrop": 1,
         "watch-inbox": 1,
         "notify": 1,
     }
     code, rows = sweep()
     assert (code, counts(rows)) == (0, expected)
-    assert rows[-1] == {"removed": False, "runs": 6, "places": 0, "bytes": 0}
+    assert rows[-1] == {"removed": False, "runs": 7, "places": 0, "bytes": 0}
     assert all(there(client, *old))
 
     code, rows = sweep("--yes")
@@ -411,6 +413,9 @@ def test_an_upload_goes_when_its_batch_has_ended_long_ago_or_nobody_made_one_of_
     why = {f"uploads/{orphan}": "no batch uses it", f"uploads/{ended}": "its batch has ended"}
     assert later(client, store, 31) == why
     put(client, again, Completed())
+    cut = make_run(client, "recrop/process", Running(), batch=output, output="/elsewhere")
+    assert later(client, store, 31) == why
+    put(client, cut, Completed())
     assert later(client, store, 31) == {**why, f"uploads/{retried}": "its batch has ended"}
     assert stored(store) == before
 
