@@ -1,8 +1,9 @@
-"""Batches that are under way or done: cancelled, paused, resumed, their failures retried."""
+"""Batches that are under way or done: cancelled, paused, resumed, retried, recropped."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -14,9 +15,10 @@ from prefect.states import Cancelling, Scheduled, Suspended
 
 from intake.control.batches import OWNER_TAG, BatchError, UnknownBatchError, find, owner_tags
 from intake.control.filters import in_states
+from intake.control.oldruns import RECROP, RETRY
+from pipeline.recrop.settings import RecropSettings
 from pipeline.settings import LimitSettings
 
-_RETRY_FLOW = "retry-failed"
 _TAKING_SECONDS = 30.0  # a worker takes fractions of one; others show Pending until a run runs
 
 
@@ -80,20 +82,65 @@ def retry(
         UnknownBatchError: the server has no such batch, or nothing that could do it.
         BatchError: it is not completed.
     """
+    run = _completed(client, batch, "its failed images be retried")
+    raised = {} if limits is None else limits.model_dump(mode="json", exclude_unset=True)
+    given = {"output": run.parameters["output"], **({"limits": raised} if raised else {})}
+    return _followed_by(client, run, RETRY, given, owner)
+
+
+def recrop(
+    client: SyncPrefectClient,
+    batch: UUID,
+    output: str,
+    settings: RecropSettings,
+    owner: str | None = None,
+) -> FlowRun:
+    """Start a run, of an owner's if there is one, that cuts a batch's faces out another way.
+
+    Args:
+        client: of the server.
+        batch: its id.
+        output: to be made.
+        settings: of the recrop.
+        owner: whose run it is to be.
+
+    Raises:
+        UnknownBatchError: the server has no such batch, or nothing that could do it.
+        BatchError: it is not completed.
+    """
+    run = _completed(client, batch, "its faces be cut out another way")
+    # what was left out is the batch's own
+    asked = settings.model_dump(mode="json", exclude_unset=True)
+    given = {"batch": run.parameters["output"], "output": output, "settings": asked}
+    return _followed_by(client, run, RECROP, given, owner)
+
+
+def _completed(client: SyncPrefectClient, batch: UUID, can: str) -> FlowRun:
     run = find(client, batch)
     if run.state is None or not run.state.is_completed() or run.deployment_id is None:
-        raise BatchError(f"{run.name} is not completed; only then can its failed images be retried")
+        raise BatchError(f"{run.name} is not completed; only then can {can}")
+    return run
+
+
+def _followed_by(
+    client: SyncPrefectClient,
+    run: FlowRun,
+    flow: str,
+    parameters: dict[str, Any],
+    owner: str | None,
+) -> FlowRun:
+    """Start a run of another flow on the work pool of a batch, for whom that is."""
+    assert run.deployment_id is not None
     kind = client.read_deployment(run.deployment_id).name
     try:
-        deployment = client.read_deployment_by_name(f"{_RETRY_FLOW}/{kind}")
+        deployment = client.read_deployment_by_name(f"{flow}/{kind}")
     except ObjectNotFound as error:
         raise UnknownBatchError(
-            f"the server has no deployment {_RETRY_FLOW}/{kind}; run `python -P -m deployments`"
+            f"the server has no deployment {flow}/{kind}; run `python -P -m deployments`"
         ) from error
-    raised = {} if limits is None else limits.model_dump(mode="json", exclude_unset=True)
     return client.create_flow_run_from_deployment(
         deployment.id,
-        parameters={"output": run.parameters["output"], **({"limits": raised} if raised else {})},
+        parameters=parameters,
         state=Scheduled(),
         tags=[*(tag for tag in run.tags if not tag.startswith(OWNER_TAG)), *owner_tags(owner)],
         work_queue_name=run.work_queue_name,

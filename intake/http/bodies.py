@@ -14,6 +14,7 @@ from intake.control import batches
 from intake.control.queues import Queue
 from intake.http.json_reader import JsonError, read_json
 from intake.http.problems import ProblemBody, ProblemError, invalid
+from pipeline.recrop.settings import RecropSettings
 from pipeline.settings import CropSettings
 
 BATCH = "0198c5a2-6f0e-7c3a-9d53-2f1f0f3c9a41"
@@ -21,7 +22,7 @@ TERMS_VALUES = 500
 """Most values in the JSON of all that a client says about a batch, but for its images."""
 
 _Uri = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Body = TypeVar("Body", bound="Terms")
+Body = TypeVar("Body", bound=BaseModel)
 
 
 class Camel(BaseModel):
@@ -40,6 +41,7 @@ class Links(BaseModel):
     crops: str
     report: str
     retry: str
+    recrop: str
     cancel: str
     pause: str
     resume: str
@@ -51,7 +53,9 @@ class Links(BaseModel):
         status = f"{base}/status/{batch}"
         own = {
             name: f"{base}/{batch}/{name}"
-            for name in ("failed", "manifest", "report", "retry", "cancel", "pause", "resume")
+            for name in (
+                *("failed", "manifest", "report", "retry", "recrop", "cancel", "pause", "resume"),
+            )
         }
         crops = f"{base}/{batch}/crops.zip"
         return cls(status=status, events=f"{status}/events", crops=crops, **own)
@@ -303,6 +307,15 @@ class Retried(Camel):
     links: Links
 
 
+class Recropping(Camel):
+    """A run that cuts a batch's faces out another way: a batch of its own, to be followed so."""
+
+    batch_id: UUID = Field(examples=[BATCH])
+    of_batch_id: UUID = Field(description="Whose faces they are.", examples=[BATCH])
+    queued: bool = True
+    links: Links
+
+
 def read_body(model: type[Body], data: bytes, most_values: int) -> Body:
     """A JSON body that holds so many values at most.
 
@@ -331,7 +344,8 @@ def read_terms(fields: Mapping[str, str]) -> Terms:
 
 def schemas(*more: type[Terms]) -> dict[str, Any]:
     """JSON schemas of the bodies that the service parses itself, for its OpenAPI document."""
-    models = [(model, "validation") for model in (FromUri, AddImages, Terms, CropSettings, *more)]
+    bodies = (FromUri, AddImages, Terms, CropSettings, RecropSettings, *more)
+    models = [(model, "validation") for model in bodies]
     _, found = models_json_schema(
         [*models, (ProblemBody, "serialization")],  # type: ignore[list-item]
         ref_template="#/components/schemas/{model}",

@@ -91,7 +91,7 @@ def test_it_may_be_applied_again(
     assert apply_deployments() == 0
     [deployed] = done
     every = Counter(re.findall(r"Deployment '(\S+)' successfully created", deployed.stdout))
-    assert len(every) == 6 * len(POOLS)
+    assert len(every) == 7 * len(POOLS)
     assert set(every.values()) == {1}
     assert everything(client) == first
     for queues in first["queues"]:

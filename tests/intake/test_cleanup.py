@@ -169,7 +169,7 @@ def test_runs_go_with_all_that_belongs_to_them_and_only_when_told_to(
     assert all(there(client, *old))
 
     code, rows = sweep("--yes")
-    assert (code, rows[-1]) == (0, {"removed": True, "runs": 6, "places": 0, "bytes": 0})
+    assert (code, rows[-1]) == (0, {"removed": True, "runs": 7, "places": 0, "bytes": 0})
     assert not any(there(client, *old))
     wait(lambda: all(left_of(client, run) == (0, 0, 0) for run in old), 30)
     assert sweep()[1] == [{"removed": False, "runs": 0, "places": 0, "bytes": 0}]

@@ -48,8 +48,8 @@ def on_s3(deployed: dict[str, str], s3: S3, tmp_path: Path) -> Iterator[Web]:
         yield service
 
 
-def follow_to_its_crops(on_disk: Web, batch: str) -> None:
-    """What a client does after an upload of `sample`, and all that it may compare."""
+def follow_to_its_crops(on_disk: Web, batch: str) -> str:
+    """What a client does after an upload of `sample`; gives the name of its output."""
     seen = on_disk.follow(batch, "completed", "failed")
     links = seen["links"]
     assert seen["state"] == "completed", seen
@@ -58,7 +58,8 @@ def follow_to_its_crops(on_disk: Web, batch: str) -> None:
     assert progress["processed"] == progress["total"] == 40
     assert progress["faces"] > 0
 
-    output = result(f"{on_disk.store}/batches/{outputs(on_disk)[0]}")
+    [name] = outputs(on_disk)
+    output = result(f"{on_disk.store}/batches/{name}")
     archive = zipfile.ZipFile(io.BytesIO(on_disk.client.get(links["crops"]).content))
     assert archive.testzip() is None
     assert {name: archive.read(name) for name in archive.namelist()} == output.crops
@@ -86,6 +87,17 @@ def follow_to_its_crops(on_disk: Web, batch: str) -> None:
     assert {row["attempts"] for row in table if row["status"] == "failed"} == {2}
     assert {row["attempts"] for row in table if row["status"] != "failed"} == {1}
 
+    asked = {"where": "rank = 0", "crop": {"size": 64}}
+    recropped = body(on_disk.client.post(links["recrop"], json=asked), 202)
+    assert recropped["ofBatchId"] == batch
+    run = on_disk.follow(recropped["batchId"], "completed", "failed")
+    assert run["state"] == "completed", run
+    small = zipfile.ZipFile(io.BytesIO(on_disk.client.get(run["links"]["crops"]).content))
+    wanted = [one for one in output.crops if one.endswith("_0.jpg")]
+    assert sorted(small.namelist()) == sorted(wanted)
+    assert {picture(small.read(one)).shape for one in wanted} == {(64, 64, 3)}
+    return name
+
 
 def outputs(on_disk: Web) -> list[str]:
     place = resolve(f"{on_disk.store}/batches")
@@ -108,8 +120,8 @@ def test_a_form_to_crops_on_local_disk(on_disk: Web, worker: None, sample: Path)
     assert "not finished" in problem(on_disk.client.get(queued["links"]["manifest"]), 409)
     assert "not finished" in problem(on_disk.client.get(queued["links"]["crops"]), 409)
     assert "no report yet" in problem(on_disk.client.get(queued["links"]["report"]), 404)
-    follow_to_its_crops(on_disk, queued["batchId"])
-    report = Path(on_disk.store, "batches", outputs(on_disk)[0], "report.html")
+    name = follow_to_its_crops(on_disk, queued["batchId"])
+    report = Path(on_disk.store, "batches", name, "report.html")
     report.write_text("<p>The result</p>")
     page = on_disk.client.get(queued["links"]["report"])
     assert page.text == report.read_text()
@@ -222,7 +234,7 @@ def test_what_is_no_batch_is_not_found(on_disk: Web) -> None:
         ("GET", f"status/{nobody}"),
         ("GET", f"status/{nobody}/events"),
         *(("GET", f"{nobody}/{part}") for part in ("failed", "manifest", "crops.zip", "report")),
-        *(("POST", f"{nobody}/{act}") for act in ("retry", "cancel", "pause", "resume")),
+        *(("POST", f"{nobody}/{act}") for act in ("retry", "recrop", "cancel", "pause", "resume")),
     ):
         said = problem(on_disk.client.request(method, f"/api/batch/{path}"), 404)
         assert f"there is no batch {nobody}" in said

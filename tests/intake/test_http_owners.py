@@ -156,6 +156,31 @@ def test_a_retry_belongs_to_whoever_started_it(people: People) -> None:
         assert look(UUID(run)).tags == [f"facecrop.owner:{name}"]
 
 
+def test_a_recrop_belongs_to_whoever_started_it_and_keeps_to_the_ceilings(people: People) -> None:
+    batch = hand_in(people.ann)
+    recrop = f"/api/batch/{batch}/recrop"
+    assert "not completed" in problem(people.ann.post(recrop, json={}), 409)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(batch), Completed(), force=True)
+    problem(people.bob.post(recrop, json={}), 404)
+    asked = {"where": "kept", "crop": {"preset": "avatar"}, "layout": "shards"}
+    made = body(people.ann.post(recrop, json=asked), 202)["batchId"]
+    run = look(UUID(made))
+    assert run.tags == ["facecrop.owner:ann"]
+    assert run.parameters["settings"] == asked | {"run": {}}
+    assert run.parameters["batch"] == look(UUID(batch)).parameters["output"]
+    assert Path(run.parameters["output"]).parent == Path(run.parameters["batch"]).parent
+    assert body(people.ann.get(f"/api/batch/status/{made}"), 200)["state"] == "queued"
+    problem(people.bob.get(f"/api/batch/status/{made}"), 404)
+    for wrong, said in {
+        "where": ({"where": "sharp > 1"}, "there is no column sharp"),
+        "cuts": ({"cuts": {"a": {"size": 64}}}, "one way to cut a request"),
+        "crop": ({"crop": {"size": 5}}, "size"),
+        "more": ({"archive": "x"}, "archive"),
+    }.values():
+        assert said in problem(people.ann.post(recrop, json=wrong), 422)
+
+
 def test_a_retry_may_raise_limits_up_to_the_ceilings(people: People) -> None:
     batch = hand_in(people.ann)
     with get_client(sync_client=True) as client:

@@ -8,19 +8,34 @@ import io
 import itertools
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from prefect.client.orchestration import SyncPrefectClient
+from starlette.concurrency import run_in_threadpool
 
 from intake.control import batches, steering
-from intake.http.bodies import BatchStatus, FailedImage, FailedPage, Links, QueueStats, Retried
+from intake.control.store import BATCHES
+from intake.http.bodies import (
+    TERMS_VALUES,
+    BatchStatus,
+    FailedImage,
+    FailedPage,
+    Links,
+    QueueStats,
+    Recropping,
+    Retried,
+    read_body,
+)
 from intake.http.ceilings import hold
 from intake.http.dependencies import Batch, BatchId, Caller, Root, Service, ServiceOf
 from intake.http.keys import Client
+from intake.http.problems import ProblemError
 from intake.http.routes.downloads import Download, output_of
+from intake.http.transfers import TERMS_BYTES, stream_body
+from pipeline.recrop.settings import RecropSettings
 from pipeline.settings import CropSettings, LimitSettings
 from storage.errors import StorageError, TransientError
 from storage.output.manifest import FAILED_COLUMNS, failed_cells
@@ -138,6 +153,44 @@ def retry(
     hold(CropSettings(limits=limits), service.settings)
     run = steering.retry(service.client, batch.id, service.owner(who), limits)
     return Retried(batch_id=batch.id, run_id=run.id, links=Links.of(batch.id, root))
+
+
+@router.post(
+    "/{batchId}/recrop",
+    status_code=202,
+    tags=["steer"],
+    summary="Recrop",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/RecropSettings"}}
+            },
+        }
+    },
+)
+async def recrop(
+    batch: Batch, request: Request, root: Root, service: ServiceOf, who: Caller
+) -> Recropping:
+    """Cut the faces of a completed batch out another way, into a batch of its own.
+
+    Nothing is searched for faces again; `where` says which are wanted.
+    """
+    data = bytearray()
+    async for piece in stream_body(request, service, TERMS_BYTES):
+        data += piece
+    asked = await service.threads.parse(
+        lambda: read_body(RecropSettings, bytes(data), TERMS_VALUES)
+    )
+    if asked.cuts:
+        raise ProblemError(422, "cuts: name one way to cut a request, as crop.")
+    held = hold(CropSettings(crop=asked.crop, run=asked.run), service.settings)
+    asked = asked.model_copy(update={"crop": held.crop, "run": held.run})
+    output = f"{service.settings.store}/{BATCHES}/{uuid4().hex}"
+    run = await run_in_threadpool(
+        steering.recrop, service.client, batch.id, output, asked, service.owner(who)
+    )
+    return Recropping(batch_id=run.id, of_batch_id=batch.id, links=Links.of(run.id, root))
 
 
 @router.post("/{batchId}/cancel", status_code=202, tags=["steer"], summary="Cancel")
