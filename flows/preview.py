@@ -6,7 +6,8 @@ from prefect import flow
 from pydantic import AwareDatetime, Field
 
 from detection.settings import Profile
-from pipeline.preview.run import COUNT, MOST, Asked, Preview, preview_into
+from pipeline.preview import COUNT, MOST
+from pipeline.preview.run import Asked, Preview, preview_into
 from pipeline.settings import CropSettings
 from tasks.lifecycle.outlive import outlive_server
 from tasks.logs import plain_logs

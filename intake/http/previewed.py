@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, Field
 from detection.settings import Profile
 from intake.control import previews
 from intake.http.bodies import BATCH, Camel, FromUri
-from pipeline.preview.run import COUNT, MOST, Asked, Preview
+from pipeline.preview import COUNT, MOST
+from pipeline.preview.run import Asked, Preview
 
 
 class AskPreview(FromUri):

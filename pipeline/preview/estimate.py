@@ -135,19 +135,23 @@ class Scale:
         assert sampled.share
         return cls(sampled.count, sampled.count / sampled.share, of_beginning=True)
 
+    def guessed(self, value: float) -> Figure:
+        """A quantity that follows from the members in the archive, as far as these are known."""
+        bound = None if self.of_beginning else value
+        return Figure(estimate=value, low=bound, high=bound)
+
     def total(self, values: Iterable[float]) -> Figure:
         """The sum of a quantity over the archive, from that of each member of the sample."""
         values = list(values)
         if self.of_beginning:
-            estimate = sum(values) / self.sampled * self.members
-            return Figure(estimate=estimate, low=None, high=None)
+            return self.guessed(sum(values) / self.sampled * self.members)
         estimate, low, high = of_total(values, int(self.members))
         return Figure(estimate=estimate, low=low, high=high)
 
     def count(self, found: int) -> Figure:
         """How many members of the archive are of a kind, from how many of the sample are."""
         if self.of_beginning:
-            return Figure(estimate=found / self.sampled * self.members, low=None, high=None)
+            return self.guessed(found / self.sampled * self.members)
         estimate, low, high = of_count(found, self.sampled, int(self.members))
         return Figure(estimate=estimate, low=low, high=high)
 
@@ -174,9 +178,7 @@ def estimate(sampled: Sampled, tried: Sequence[Tried], settings: CropSettings) -
     # twice: in the parts, and in the two tables
     tables = 2 * len(encode_part(rows)) / len(rows) * scale.members
     return Estimate(
-        members=Figure(estimate=scale.members, low=None, high=None)
-        if scale.of_beginning
-        else Figure.known(scale.members),
+        members=scale.guessed(scale.members),
         sampled=scale.sampled,
         of_beginning=scale.of_beginning,
         faces=scale.total(len(row.face_rows) for row in rows),
@@ -207,14 +209,12 @@ def _requests(
     )
     size = ChunkSize(cut.members, cut.mib * MIB)
     files = scale.total(one.files for one in tried)
+    chunks: float
     if archive.members is None:  # it is read as it streams, and how it is cut nobody knows yet
-        stored = archive.fingerprint.size
-        chunks, reads = (
-            max(scale.members / size.members, 1.0),
-            Figure.known(-(-stored // REMOTE_PIECE)),
-        )
+        chunks = max(scale.members / size.members, 1.0)
+        reads = scale.guessed(-(-archive.fingerprint.size // REMOTE_PIECE))
     else:
-        chunks, pieces = 0, 0
+        chunks = pieces = 0
         for chunk in archive.chunks(size):
             chunks += 1
             pieces += -(-(chunk.end - chunk.start) // REMOTE_PIECE)
@@ -226,7 +226,7 @@ def _requests(
         )
         reads = scale.total(map(float, read)) if one_by_one else Figure.known(pieces)
     packed = settings.output.layout != "files"
-    written = Figure.known(chunks) if packed else files
+    written = scale.guessed(chunks) if packed else files
     # of each chunk its part is written, and read at the end, and before its crops their names
     again = min(files.estimate, _REPORT_CROPS) + chunks
     return Requests(

@@ -14,6 +14,7 @@ from pipeline.batch import limits_of, roster_of
 from pipeline.cores import cores as own_cores
 from pipeline.images import warm_up
 from pipeline.naming import check_names
+from pipeline.preview import COUNT, MOST
 from pipeline.preview.compare import Compared, compared, profiles_of
 from pipeline.preview.cropping import each_member
 from pipeline.preview.estimate import Estimate, Scale, Way, core_seconds, estimate
@@ -32,18 +33,12 @@ from storage.output.counts import Counts
 from storage.output.ownfile import OwnFile
 
 DEFAULTS = CropSettings()
-COUNT = 200
-"""Members in a sample, where nothing else is said: as many as a coffee lasts."""
-
-MOST = 10_000
-"""Members in a sample, whose rows and small pictures are held in memory."""
-
 PAGE, TOLD = "preview.html", "preview.json"
 """What a preview is called where it has a folder of its own: the report, and what it says."""
 
 _MARK = b"<!-- Facecrop preview -->"
 _KIND: Final = "facecrop-preview/1"
-_ONE_IN_A_PLACE = 0
+_CHUNK = 0  # as which the sample counts
 
 
 class Preview(BaseModel):
@@ -84,7 +79,10 @@ class Asked:
         seed: of the sample.
         compare: profiles to be put side by side.
         workers, cores: that the batch is to have; 0 cores for as many as this machine has.
-        by: when it is to be done, if somebody asks.
+        by: when it is to be done, if somebody asks; with a time zone.
+
+    Raises:
+        ValueError: one of them cannot be.
     """
 
     count: int = COUNT
@@ -93,6 +91,14 @@ class Asked:
     workers: int = 1
     cores: int = 0
     by: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.count <= MOST:
+            raise ValueError(f"count is {self.count}; choose 1 to {MOST:,} members")
+        if self.workers < 1 or self.cores < 0:
+            raise ValueError("there is at least 1 worker; 0 cores stand for those of this machine")
+        if self.by is not None and self.by.tzinfo is None:
+            raise ValueError(f"by is {self.by}; give it a time zone, as with .astimezone()")
 
 
 def preview(
@@ -124,6 +130,7 @@ def preview(
         ArchiveError: the archive cannot be used; the message says why and what to do.
         OutputError: the report cannot be written there, or crops would share a name.
         ProfileError: what is to be compared is no profile.
+        ValueError: one of the numbers cannot be.
         TransientError: storage failed on every attempt; run it again.
     """
     asked = Asked(count, seed, compare, workers, cores, by)
@@ -157,9 +164,8 @@ def preview_into(
         file.check()
     made, html = make_preview(archive, settings, asked, on_progress, page)
     retried(lambda _: page.put(html))
-    retried(
-        lambda _: told.put(made.model_dump_json(indent=2).encode())
-    )  # it says that all is there
+    as_json = made.model_dump_json(indent=2).encode()
+    retried(lambda _: told.put(as_json))  # last: where it is, all is there
     return made
 
 
@@ -191,11 +197,11 @@ def make_preview(
     sampled = retried(lambda _: Sampled.of(opened, asked.count, asked.seed))
     indexed = time.monotonic() - began
     progress = Progress(sampled.count, opened)
-    progress.begin(_ONE_IN_A_PLACE)
+    progress.begin(_CHUNK)
 
     def work(entry: Entry, chunk: Chunk) -> Compared:
         done = compared(entry, chunk, settings, profiles)
-        progress.add(_ONE_IN_A_PLACE, done.chosen.row)
+        progress.add(_CHUNK, done.chosen.row)
         return done
 
     def tick() -> None:

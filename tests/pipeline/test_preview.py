@@ -198,6 +198,10 @@ def test_a_page_of_somebody_else_s_stays(tmp_path: Path) -> None:
         preview(f"{tmp_path}/photos/", f"{tmp_path}/photos/preview.html")
     with pytest.raises(ProfileError, match="quick is no profile; compare some of fast, balanced"):
         preview(photos, str(tmp_path / "p.html"), compare=["quick"])
+    with pytest.raises(ValueError, match="give it a time zone"):
+        preview(photos, str(tmp_path / "p.html"), by=datetime(2026, 3, 1))
+    with pytest.raises(ValueError, match="choose 1 to 10,000 members"):
+        preview(photos, str(tmp_path / "p.html"), count=0)
     assert facecrop.preview is preview
 
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from detection.settings import PROFILES
 from intake.cli.parsers.cropping import SETTINGS, add_settings
 from intake.cli.parsers.values import EXIT_CODES, Commands, add_json, whole
+from pipeline.preview import COUNT, MOST
 
-_MOST_MEMBERS = 10_000
 _MOST_WORKERS = 10_000
 _MOST_CORES = 1024
 _MOST_SEED = 2**53
@@ -35,10 +35,10 @@ def add_commands(commands: Commands, *, everything: bool) -> None:
     )
     preview.add_argument(
         "--count",
-        type=whole(1, _MOST_MEMBERS, f"from 1 to {_MOST_MEMBERS}"),
-        default=200,
+        type=whole(1, MOST, f"from 1 to {MOST}"),
+        default=COUNT,
         metavar="N",
-        help="members to crop (default 200)",
+        help=f"members to crop (default {COUNT})",
     )
     preview.add_argument(
         "--seed",
