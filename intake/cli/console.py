@@ -19,6 +19,11 @@ def plain(text: str) -> str:
     return printable(text, one_line=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """Such as `1 face` or `1,200 faces`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def complain(message: str) -> None:
     """One line to standard error."""
     print(f"facecrop: {plain(shown(message))}", file=sys.stderr)

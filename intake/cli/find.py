@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from intake.cli.console import DONE, FAILED, WRONG_USE, complain, fail, plain
+from intake.cli.console import DONE, FAILED, WRONG_USE, complain, counted, fail, plain
 from intake.control.store import RECORDS, UPLOADS
 from storage.errors import StorageError, TransientError
 from storage.fs.redact import shown
@@ -48,7 +48,7 @@ def find(
     except (StorageError, TransientError) as error:
         return fail(str(error), as_json=as_json)
     if not count and not as_json:
-        print(plain(shown(f"not found in {looked:,} batches below {store}")))
+        print(plain(shown(f"not found in {counted(looked, 'output')} below {store}")))
     return FAILED if unread else DONE
 
 
@@ -74,11 +74,11 @@ def _lines(found: dict[str, Any]) -> str:
     lines = [f"{found['output']}  ({found['archive']}, {found['created']})"]
     if "path" not in found:
         counts = found["counts"]
-        faces = "not finished" if counts is None else f"{counts['members']:,} members"
+        faces = "not finished" if counts is None else counted(counts["members"], "member")
         lines.append(f"  {faces}")
     else:
         why = f" ({found['error']}: {found['message'] or ''})" if found["error"] else ""
-        faces = f", {len(found['faces']):,} faces" if found["status"] == "cropped" else ""
+        faces = f", {counted(len(found['faces']), 'face')}" if found["status"] == "cropped" else ""
         lines.append(f"  {found['path']}: {found['status']}{why}{faces}")
         files = [found["file"], *(face["crop"] for face in found["faces"])]
         lines += [f"    {name}" for name in files if name]

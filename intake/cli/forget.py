@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from intake.cli.console import DONE, fail, plain
+from intake.cli.console import DONE, counted, fail, plain
 from pipeline.forget import Found, forget, look_up
 from storage.errors import StorageError, TransientError
 from storage.fs.redact import shown
@@ -35,9 +35,9 @@ def forget_photograph(
     if as_json:
         print(json.dumps(receipt), flush=True)
         return DONE
-    files = sum(receipt["files"].values())
+    files = counted(sum(receipt["files"].values()), "file")
     print(
-        f"forgotten: {len(receipt['members']):,} photographs; {files:,} files removed, "
+        f"forgotten: {counted(len(receipt['members']), 'photograph')}; {files} removed, "
         f"{len(receipt['rewritten']):,} rewritten; {plain(shown(output))}/forgotten.json has the "
         "receipt",
         flush=True,
@@ -50,7 +50,10 @@ def _json(found: Found) -> list[str]:
 
 
 def _lines(found: Found) -> list[str]:
-    lines = [f"{row['path']}: {row['status']}, {len(row['faces']):,} faces" for row in found.rows]
+    lines = [
+        f"{row['path']}: {row['status']}, {counted(len(row['faces']), 'face')}"
+        for row in found.rows
+    ]
     crops = found.crops
     lines += [f"  {name}" for name in crops[:_NAMED]]
     if len(crops) > _NAMED:
@@ -58,7 +61,7 @@ def _lines(found: Found) -> list[str]:
     if found.is_cut_off:
         lines.append("what was being forgotten before is not all gone: --yes goes on with it, too")
     lines.append(
-        f"{len(found.rows):,} photographs with {len(crops):,} crops may go, with all rows of them, "
-        "for good; --yes removes them"
+        f"{counted(len(found.rows), 'photograph')} with {counted(len(crops), 'crop')} may go, with "
+        "all rows, for good; --yes removes all of it"
     )
     return [plain(shown(line)) for line in lines]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from intake.cli.bar import Bar
-from intake.cli.console import DONE, explain, fail, plain
+from intake.cli.console import DONE, counted, explain, fail, plain
 from intake.cli.crop import set_up_log, terminable
 from pipeline.preview.run import Preview, preview
 from pipeline.preview.told import lines, way_lines
@@ -60,16 +60,15 @@ def preview_archive(
 
 def _rendered(made: Preview) -> Iterator[str]:
     told = made.estimate
-    members = "member" if told.sampled == 1 else "members"
     yield (
-        f"{plain(made.archive)}: {told.sampled:,} {members} cropped in {duration(made.seconds)}, "
-        f"seed {made.seed}"
+        f"{plain(made.archive)}: {counted(told.sampled, 'member')} cropped in "
+        f"{duration(made.seconds)}, seed {made.seed}"
     )
     head = ("", "estimate", "95 % interval")
     yield from _columns([head, *lines(told, made.schedule)])
     if made.profiles:
         yield from _columns(way_lines(made.profiles))
-        faces = "1 face" if made.disagreements == 1 else f"{made.disagreements:,} faces"
+        faces = counted(made.disagreements, "face")
         yield f"  they disagree on {faces} of the sample, which the report shows"
     for line in made.notes:
         yield f"  note    {plain(line)}"

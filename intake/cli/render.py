@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from intake.cli.bar import figures
-from intake.cli.console import plain
+from intake.cli.console import counted, plain
 from pipeline.summary import Summary
 from storage.fs.redact import shown
 from storage.output.counts import Counts
@@ -68,7 +68,7 @@ def render_status(seen: Status, link: str) -> str:
 def _not_kept(counts: Counts) -> list[str]:
     if not counts.not_kept:
         return []
-    faces = "1 face" if counts.not_kept == 1 else f"{counts.not_kept:,} faces"
+    faces = counted(counts.not_kept, "face")
     none = f"; images with none left: {counts.none_kept:,}" if counts.none_kept else ""
     return [f"  not kept  {faces} ({_codes(dict(counts.rejects.most_common()))}){none}"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeline.local import crop
 from pipeline.photographs.report import rewrite_report
@@ -21,6 +21,16 @@ from tests.pictures import astronaut_jpeg, encoded, group, no_face_jpeg
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 DISAGREED = 40  # more than the page shows at first
+
+
+def check(page: Page, watched: Watched) -> None:
+    """The page has no serious fault for a screen reader, fits a telephone, has no complaint."""
+    found = Axe().run(page).response["violations"]
+    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert watched.complaints == []
+    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +97,7 @@ def test_a_preview_tells_all_and_has_no_serious_fault(
     assert picture["x"] < box["x"] < box["x"] + box["width"] < picture["x"] + picture["width"]
     assert picture["y"] < box["y"] < box["y"] + box["height"] < picture["y"] + picture["height"]
 
-    found = Axe().run(page).response["violations"]
-    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert watched.complaints == []
-    page.close()
+    check(page, watched)
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +139,4 @@ def test_photographs_have_the_boxes_of_their_faces(
         assert whole["y"] < box["y"] < box["y"] + box["height"] < whole["y"] + whole["height"]
     assert page.get_by_role("img", name="01-nobody.jpg: no face was found").is_visible()
 
-    found = Axe().run(page).response["violations"]
-    assert [fault["id"] for fault in found if fault["impact"] in ("serious", "critical")] == []
-    page.set_viewport_size({"width": 390, "height": 800})
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert watched.complaints == []
-    page.close()
+    check(page, watched)

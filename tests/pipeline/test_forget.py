@@ -298,9 +298,9 @@ def test_the_command_shows_first(
     before = files(str(output))
     assert main(["forget", str(output), "--path", "Anna Example.jpg"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"{NAME}: cropped, 1 faces",
+        f"{NAME}: cropped, 1 face",
         f"  crops/{NAME}_0.jpg",
-        "1 photographs with 1 crops may go, with all rows of them, for good; --yes removes them",
+        "1 photograph with 1 crop may go, with all rows, for good; --yes removes all of it",
     ]
     assert files(str(output)) == before
     assert main(["forget", str(output), "--path", "Anna Example.jpg", "--yes", "--json"]) == 0
