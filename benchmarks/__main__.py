@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks import (
     accuracy,
+    alike,
     blurred,
     crops,
     crowds,
@@ -31,6 +32,7 @@ from benchmarks import (
 
 _BENCHMARKS = {
     "accuracy": accuracy,
+    "alike": alike,
     "blurred": blurred,
     "crops": crops,
     "crowds": crowds,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -31,7 +32,7 @@ Copies = dict[int, Copy]
 
 _AT_ONCE = 8  # members that are read at the same time
 _WINDOW = 64  # that are handed out to be read
-_NO_CRC = 1 << 32
+_LARGEST = (1 << 32) - 1  # bytes: no larger member is read
 
 
 def check_dedupe(archive: Archive, settings: CropSettings) -> None:
@@ -138,14 +139,17 @@ def _read(archive: Archive, chunk: Chunk) -> str | None:
 
 def _candidates(archive: Archive) -> list[int]:
     """The members that may have the same bytes as another, by their index."""
-    sizes, sums, indexes = [], [], []
+    sizes, sums, indexes = array("Q"), array("Q"), array("q")
+    every_sum = True
     for index, one in enumerate(archive.listed()):
         if one.size > 0 and skip_reason(one.name, system=False) is None:
             indexes.append(index)
-            sizes.append(one.size)
-            sums.append(_NO_CRC if one.crc is None else one.crc)
-    # a member without a checksum may be like any of its size
-    told = np.array([sizes, sums if _NO_CRC not in sums else np.zeros_like(sizes)], np.int64)
-    _, place, times = np.unique(told, axis=1, return_inverse=True, return_counts=True)
-    several: list[int] = np.array(indexes, np.int64)[times[place.ravel()] > 1].tolist()
+            sizes.append(min(one.size, _LARGEST))
+            sums.append(one.crc or 0)
+            every_sum &= one.crc is not None
+    keys = np.array(sizes, np.uint64) << np.uint64(32)
+    if every_sum:  # else a member without a checksum may be like any of its size
+        keys |= np.array(sums, np.uint64)
+    _, place, times = np.unique(keys, return_inverse=True, return_counts=True)
+    several: list[int] = np.array(indexes, np.int64)[times[place] > 1].tolist()
     return several

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from pipeline.local import crop
 from pipeline.photographs.report import rewrite_report
 from pipeline.preview.run import preview
+from pipeline.settings import CropSettings
 from tests.browser.test_dashboard import CHROMIUM, Watched
 from tests.pictures import astronaut_jpeg, encoded, group, no_face_jpeg
 
@@ -138,5 +139,44 @@ def test_photographs_have_the_boxes_of_their_faces(
         assert whole["x"] < box["x"] < box["x"] + box["width"] < whole["x"] + whole["width"]
         assert whole["y"] < box["y"] < box["y"] + box["height"] < whole["y"] + whole["height"]
     assert page.get_by_role("img", name="01-nobody.jpg: no face was found").is_visible()
+
+    check(page, watched)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a batch with a roster, whose photographs come twice."""
+    folder = tmp_path_factory.mktemp("compared")
+    with zipfile.ZipFile(folder / "school.zip", "w") as archive:
+        for place in range(120):
+            archive.writestr(f"{place:03}-<b>.jpg", astronaut_jpeg(200))
+        archive.writestr("nobody.jpg", no_face_jpeg())
+    people = "".join(f"IMG_{place},<i>Doe {place}</i>\n" for place in range(130))
+    (folder / "people.csv").write_text(f"stem,name\n119-<b>,Ann\n{people}")
+    settings = {"input": {"dedupe": "exact"}, "roster": {"file": str(folder / "people.csv")}}
+    crop(str(folder / "school.zip"), str(folder / "out"), CropSettings.model_validate(settings))
+    return folder / "out" / "report.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_comes_twice_and_who_is_left_over_is_told(
+    compared: Path, browser: Browser, scheme: Any
+) -> None:
+    page = browser.new_page(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    watched = Watched(page)
+    page.goto(compared.as_uri())
+    expect(page.get_by_role("heading", name="Photographs that come twice")).to_be_visible()
+    twice = page.get_by_role("table", name="The first 100 of 119")
+    expect(twice.get_by_role("row")).to_have_count(101)
+    expect(twice.get_by_role("row", name="001-<b>.jpg 000-<b>.jpg")).to_be_visible()
+    # 000 is the only one of its kind that is cropped; all 121 are photographs
+    photos = page.get_by_role("table", name="The first 100 of 120 photographs")
+    expect(photos.get_by_role("rowheader", name="000-<b>.jpg")).to_be_visible()
+    people = page.get_by_role("table", name="The first 100 of 130 people")
+    expect(people.get_by_role("rowheader", name="IMG_7 · <i>Doe 7</i>")).to_be_visible()
+    expect(page.get_by_role("link", name="unmatched.csv")).to_have_attribute(
+        "href", "unmatched.csv"
+    )
+    watched.shoot(f"compared-{scheme}")
 
     check(page, watched)

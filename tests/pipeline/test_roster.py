@@ -121,7 +121,8 @@ def test_a_batch_goes_on_with_the_roster_that_it_was_begun_with(
 
     batch = plan(str(archive), output, settings(archive))
     batch.output.put_plan(0, encode_chunks(list(batch.archive.chunks(batch.chunk_size))))
-    shard, _ = open_shard(str(archive), output, 0, batch.settings)
+    handed_over = batch.settings.model_dump(mode="json", exclude_defaults=True)  # as tasks do
+    shard, _ = open_shard(str(archive), output, 0, CropSettings.model_validate(handed_over))
     assert shard.roster is not None
     reopened, failed = reopen(output, RunSettings())
     assert failed == {1}
