@@ -266,7 +266,7 @@ def reopen(
     if "recrop" in record:
         raise OutputError(
             f"{place.uri} was cut from the faces of {record['recrop']['output']}: retry what "
-            "failed there, then recrop it into another output."
+            "failed there, and run the recrop again."
         )
     opened, made_with, lots = open_again(place, record, settings, limits)
     failed = place.failed_chunks()

@@ -26,6 +26,7 @@ from storage.archives.members import Archive
 from storage.errors import OutputError
 from storage.fs.redact import shown
 from storage.output.counts import Counts
+from storage.output.manifest import failed_members
 from storage.output.output import Output
 from storage.output.reading import OutputReader
 from storage.output.where import parse_where
@@ -149,9 +150,27 @@ def plan(
             lambda: [*sources_of(archive, roster), output],
         )
         as_batch = of_crops and "recrop" not in record and cut == made_with.crop.spelled_out()
-        targets.append(Target(claim.record["id"], place, chosen, claim.done, as_batch))
+        done = claim.done - _failed_here(place, source)
+        targets.append(Target(claim.record["id"], place, chosen, done, as_batch))
     told = _told(source, settings, made_with, cut_as.values())
     return Recrop(source, archive, targets, settings.where, told)
+
+
+def _failed_here(place: Output, source: Output) -> set[int]:
+    """The chunks of a finished recrop in which something failed that is well in its batch.
+
+    They are gone through again: what storage did not give may be there by now, and what had failed
+    in the batch may have been retried there.
+    """
+    finished, known = place.finished(), source.finished()
+    if finished is None or known is None or finished.failed <= known.failed:
+        return set()
+    return {
+        number
+        for number in place.failed_chunks()
+        if not failed_members(place.part(number)).keys()
+        <= failed_members(source.part(number)).keys()
+    }
 
 
 def _cut(cut: CutSettings, made_with: CropSettings) -> CutSettings:

@@ -35,7 +35,7 @@ def test_using_the_names_leaves_the_environment_as_it_is() -> None:
     told = run("""
 import os, sys
 before = dict(os.environ)
-from facecrop import CropSettings, Summary, crop
+from facecrop import CropSettings, RecropSettings, Summary, crop, recrop
 print("prefect" in sys.modules, os.environ == before)
 from facecrop import crop_archive
 print("prefect" in sys.modules, os.environ == before, crop_archive.name)

@@ -224,6 +224,12 @@ def test_what_cannot_be_cut_again_is_told(tmp_path: Path) -> None:
     assert found[1]["sha256"] != rows(tmp_path / "batch")[1]["sha256"]
     assert summary.errors == {"changed": 2, "missing": 1}
     assert list(result(str(tmp_path / "again")).crops) == ["crops/photos/a.jpg_0.jpg"]
+
+    # what is there by now is cut, when it is run again; nothing else is
+    (photos / "d.jpg").write_bytes(astronaut_jpeg())
+    [summary] = again(tmp_path / "batch", tmp_path / "again")
+    assert (summary.errors, summary.cropped) == ({"changed": 2}, 2)
+    assert [row["status"] for row in rows(tmp_path / "again")][3] == "cropped"
     with pytest.raises(OutputError, match=r"was cut from the faces of .*batch: retry what failed"):
         reopen(str(tmp_path / "again"), RunSettings())
 
