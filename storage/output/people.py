@@ -7,6 +7,7 @@ import io
 from collections.abc import Collection, Iterable
 from typing import IO, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -32,7 +33,7 @@ class Joined(Protocol):
 
     fields: list[pa.Field]
 
-    def columns(self, part: pa.Table) -> list[pa.Array]:
+    def columns(self, part: pa.Table) -> list[pa.ChunkedArray]:
         """The cells for each row of a part."""
 
     def finish(self, totals: Counts) -> None:
@@ -65,7 +66,7 @@ class KeptPeople:
         self._old = old
         self._sheet = csv.writer(unmatched)
 
-    def columns(self, part: pa.Table) -> list[pa.Array]:
+    def columns(self, part: pa.Table) -> list[pa.ChunkedArray]:
         """See `Joined.columns`."""
         known = pc.not_equal(part["status"], Status.SKIPPED.value)
         cells = self._cells.slice(part["member"][0].as_py(), part.num_rows)
@@ -94,13 +95,13 @@ class People:
 
     def __init__(self, roster: Roster, unmatched: IO[str]) -> None:
         self._roster = roster
-        self._seen = bytearray(len(roster.rows))
+        self._seen = np.zeros(roster.people.num_rows, np.bool_)
         self._unknown = 0
         self._sheet = csv.writer(unmatched)
         self._sheet.writerow([*UNMATCHED_COLUMNS, *map(cell, roster.columns)])
         self.fields = [pa.field(f"{PREFIX}{name}", pa.string()) for name in roster.columns]
 
-    def columns(self, part: pa.Table) -> list[pa.Array]:
+    def columns(self, part: pa.Table) -> list[pa.ChunkedArray]:
         """The cells of the roster for each row of a part, null where it says nothing."""
         rows: list[int | None] = []
         some = (part[name].to_pylist() for name in ("member", "path", "status", "duplicate_of"))
@@ -109,27 +110,24 @@ class People:
             row = self._roster.find(path) if is_photo else None
             rows.append(row)
             if row is not None:
-                self._seen[row] = 1
+                self._seen[row] = True
             elif is_photo:
                 self._unknown += 1
                 if self._unknown <= _MOST:
                     self._sheet.writerow([PHOTO, member, cell(path)])
-        people = self._roster.rows
-        return [
-            pa.array([None if row is None else people[row][place] for row in rows], pa.string())
-            for place in range(len(self.fields))
-        ]
+        cells: list[pa.ChunkedArray] = self._roster.people.take(pa.array(rows, pa.int64())).columns
+        return cells
 
     def finish(self, totals: Counts) -> None:
         """Write the people of whom there is no photograph, and count both kinds."""
-        missing = [row for row, seen in zip(self._roster.rows, self._seen, strict=True) if not seen]
+        missing = self._roster.people.filter(pa.array(~self._seen))
         if self._unknown > _MOST:
             self._more(PHOTO, self._unknown - _MOST, "roster columns are null in manifest.parquet")
-        for row in missing[:_MOST]:
-            self._sheet.writerow([PERSON, "", "", *map(cell, row)])
-        if len(missing) > _MOST:
-            self._more(PERSON, len(missing) - _MOST, "they are in the roster alone")
-        totals.unknown_photos, totals.missing_people = self._unknown, len(missing)
+        for row in missing.slice(0, _MOST).to_pylist():
+            self._sheet.writerow([PERSON, "", "", *map(cell, row.values())])
+        if missing.num_rows > _MOST:
+            self._more(PERSON, missing.num_rows - _MOST, "they are in the roster alone")
+        totals.unknown_photos, totals.missing_people = self._unknown, missing.num_rows
 
     def _more(self, what: str, number: int, where: str) -> None:
         self._sheet.writerow([what, "", f"{number} more: {where}"])

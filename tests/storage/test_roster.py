@@ -54,7 +54,7 @@ def test_however_it_was_saved(tmp_path: Path, data: bytes, notes: int) -> None:
 def test_cells_may_have_line_breaks_delimiters_and_quotes(tmp_path: Path) -> None:
     roster = read(tmp_path, 'name;stem\n"Ann ""A"" \nMüller; junior";IMG_1\nBen;\n')
     assert roster.cells("IMG_1.jpg") == {"name": 'Ann "A" \nMüller; junior', "stem": "IMG_1"}
-    assert len(roster.rows) == 2  # one without a key is in it, and nobody's
+    assert roster.people.num_rows == 2  # one without a key is in it, and nobody's
 
 
 @pytest.mark.parametrize(
