@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,17 +75,16 @@ def forget(output: str, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """
     place = ForgettingOutput(output)
     record = place.open()
-    at = datetime.now(UTC).isoformat(timespec="seconds")
+    at, began = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     before = place.digests()
     new = [row for row in rows if row["member"] not in place.tombs.members]
     if new:
         place.bury(tomb(row["member"], row["path"], row["sha256"], at) for row in new)
     removed = place.remove_forgotten()
     uri, blurred = shown(record["archive"].get("uri", "")), place.is_blurred
-    write_report(
-        place,
-        Summary.of(uri, place.uri, place.totals(), None, 0.0, place.notes(), blurred=blurred),
-    )
+    took = time.monotonic() - began
+    counts = place.totals(), None, took, place.notes()
+    write_report(place, Summary.of(uri, place.uri, *counts, blurred=blurred))
     after = place.digests()
     changed = {name: [before[name], after[name]] for name in after if before[name] != after[name]}
     receipt = {

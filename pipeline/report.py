@@ -81,7 +81,8 @@ def write_report(output: Output, summary: Summary, section: Section | None = Non
     """
     sample = output.sample(MOST_MEMBERS, MOST_FACES, MOST_FAILURES)
     record = output.record()
-    done = _throughput(output, datetime.fromisoformat(record["created"]))
+    extended = output.extended_at()
+    done = _throughput(output, datetime.fromisoformat(record["created"]), extended)
     data = {
         **page_data(summary, sample, record["settings"], datetime.fromisoformat(record["created"])),
         "packed": bool(layout_of(record).data_files),
@@ -90,7 +91,11 @@ def write_report(output: Output, summary: Summary, section: Section | None = Non
             [cut(path), cut(first)]
             for path, first in (output.duplicates(_MOST_TWICE) if summary.skips.get(TWICE) else ())
         ],
-        "throughput": {"seconds": done.seconds, "members": done.members},
+        "throughput": {
+            "since": "begun" if extended is None else "last extended",
+            "seconds": done.seconds,
+            "members": done.members,
+        },
     }
     shown = _photographs(output, sample) if summary.blurred else _faces(output, sample)
     output.put_report(page(data, shown, section))
@@ -262,10 +267,10 @@ def shown_photo(sample: Sample, place: int, picture: bytes) -> dict[str, Any]:
     }
 
 
-def _throughput(output: Output, created: datetime) -> Throughput:
+def _throughput(output: Output, created: datetime, extended: float | None) -> Throughput:
     """How fast it was; of a batch that was extended, since it was last."""
     times, began = output.part_times(), created.timestamp()
-    if (extended := output.extended_at()) is not None:
+    if extended is not None:
         began = extended
         times = {chunk: at for chunk, at in times.items() if at >= began}
     chunks = sorted(times)

@@ -107,7 +107,7 @@ def _advice(totals: Counts) -> list[str]:
         )
     if totals.gone or totals.changed:
         lines.append(
-            f"of the files that were cropped before, {totals.gone:,} are gone and "
-            f"{totals.changed:,} changed since: they stay as they were, and changes.csv names them"
+            f"of the files that were there before, gone: {totals.gone:,}, changed: "
+            f"{totals.changed:,}; their rows and crops stay, and changes.csv names them"
         )
     return lines

@@ -145,7 +145,7 @@ def test_what_is_gone_or_another_one_is_told_and_stays(photos: Path, tmp_path: P
     ]
     assert (summary.gone, summary.changed) == (2, 2)
     (note,) = summary.notes
-    assert "2 are gone and 2 changed" in note
+    assert "gone: 2, changed: 2" in note
     assert note in (output / "report.html").read_text("utf-8")
     assert is_idle(extend(photos, output))
 
