@@ -19,10 +19,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 
-from intake.control.filters import in_states, of_flows
+from intake.control.filters import PAGE, in_states, of_flows
 from pipeline.settings import CropSettings
 from pipeline.summary import Summary
 from storage.errors import StorageError, TransientError
@@ -187,6 +188,30 @@ def find(client: SyncPrefectClient, batch: UUID, owner: str | None = None) -> Fl
     if "output" not in run.parameters or run.parent_task_run_id is not None:
         raise UnknownBatchError(f"{batch} is a flow run, but no batch")
     return run
+
+
+def newest(
+    client: SyncPrefectClient, offset: int, limit: int, owner: str | None = None
+) -> list[FlowRun]:
+    """Some batches, or some of one owner's, those first that were begun or are due last.
+
+    Args:
+        offset: how many to leave out.
+        limit: how many at most: of PAGE and one more.
+    """
+    runs: list[FlowRun] = []
+    while len(runs) < limit:
+        page = client.read_flow_runs(
+            flow_filter=of_flows(_FLOW),
+            flow_run_filter=FlowRunFilter(tags=owned_by(owner)),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            offset=offset + len(runs),
+            limit=min(PAGE, limit - len(runs)),
+        )
+        runs += page
+        if not page:
+            break
+    return runs
 
 
 def find_by_key(client: SyncPrefectClient, key: str) -> FlowRun | None:

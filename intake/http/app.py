@@ -33,7 +33,7 @@ from intake.http.metrics import Measured, Metrics
 from intake.http.pages import add_pages
 from intake.http.previewed import AskPreview
 from intake.http.problems import MEDIA_TYPE
-from intake.http.routes import batches, downloads, previews, submissions
+from intake.http.routes import batches, downloads, previews, searches, submissions
 from intake.http.settings import ServiceError, ServiceSettings, is_loopback, read_settings
 from storage.errors import StorageError, TransientError
 from storage.mark import mark
@@ -75,7 +75,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     add_handlers(app)
-    for part in (submissions, previews, batches, downloads):
+    for part in (submissions, previews, searches, batches, downloads):
         app.include_router(part.router)
     _add_probes(app)
     add_pages(app)

@@ -87,7 +87,7 @@ def test_a_person_reads_lines(store: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["find", "--store", str(store / "batches" / "first"), "--path", "b/one.jpg"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(str(store / "batches" / "first"))
-    assert lines[1:] == ["  b/one.jpg: cropped, faces: 1", "    crops/b/one.jpg_0.jpg"]
+    assert lines[1:] == ["  b/one.jpg: cropped, 1 face", "    crops/b/one.jpg_0.jpg"]
     assert main(["find", "--store", str(store), "--path", "nobody.jpg"]) == 0
     assert capsys.readouterr().out == f"not found in 2 batches below {store}\n"
 

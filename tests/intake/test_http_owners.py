@@ -1,5 +1,6 @@
 """Whose batch it is: a real service with keys, a real Prefect server."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from prefect.states import Completed
 
 from intake.control import batches
 from intake.http.keys import make_key
+from pipeline.local import crop
 from pipeline.settings import CropSettings
 from tests.intake.web import UPLOAD, Web, body, problem, serving, zip_of
 from tests.workers import look
@@ -97,6 +99,32 @@ def test_whoever_handed_it_in_sees_and_steers_it_and_so_does_an_admin(people: Pe
     assert body(people.eve.post(f"/api/batch/{batch}/resume"), 202)["state"] == "queued"
     ours = from_the_command(people)
     assert body(people.eve.get(f"/api/batch/status/{ours}"), 200)["state"] == "queued"
+
+
+def test_an_image_is_found_in_one_s_own_batches_alone(people: People) -> None:
+    anns, bobs = hand_in(people.ann, projectId="find"), hand_in(people.bob, projectId="find")
+    hand_in(people.ann)  # whose output is not begun
+    for batch in (anns, bobs):
+        given = look(UUID(batch)).parameters
+        crop(given["archive"], given["output"], CropSettings.model_validate(given["settings"]))
+    digest = hashlib.sha256(b"x").hexdigest()
+
+    def found(client: httpx.Client, **query: str | int) -> set[str]:
+        page = body(client.get("/api/batch/find", params=query), 200)
+        assert (page["unread"], page["more"]) == ([], False)
+        assert {(row["path"], row["status"]) for row in page["found"]} <= {("a.jpg", "failed")}
+        return {row["batchId"] for row in page["found"]}
+
+    assert found(people.ann, path="a.jpg") == found(people.ann, sha256=digest) == {anns}
+    assert found(people.bob, path="a.jpg") == {bobs}
+    assert found(people.eve, sha256=digest, limit=200) == {anns, bobs}
+    assert found(people.ann, path="b.jpg") == set()
+    page = body(people.ann.get("/api/batch/find", params={"path": "a.jpg", "limit": 1}), 200)
+    assert page["more"]
+    for query in ({}, {"path": "a.jpg", "sha256": digest}):
+        assert "either path or sha256" in problem(
+            people.ann.get("/api/batch/find", params=query), 422
+        )
 
 
 def test_a_status_just_seen_by_its_owner_is_not_shown_to_others(people: People) -> None:
