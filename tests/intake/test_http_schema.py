@@ -31,4 +31,4 @@ def test_schemathesis_finds_no_5xx(deployed: dict[str, str], tmp_path: Path) -> 
             text=True,
         )
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr
-        assert "Tested: 19" in done.stdout
+        assert "Tested: 21" in done.stdout
