@@ -89,7 +89,7 @@ def test_a_person_reads_lines(store: Path, capsys: pytest.CaptureFixture[str]) -
     assert lines[0].startswith(str(store / "batches" / "first"))
     assert lines[1:] == ["  b/one.jpg: cropped, 1 face", "    crops/b/one.jpg_0.jpg"]
     assert main(["find", "--store", str(store), "--path", "nobody.jpg"]) == 0
-    assert capsys.readouterr().out == f"not found in 2 batches below {store}\n"
+    assert capsys.readouterr().out == f"not found in 2 outputs below {store}\n"
 
 
 def test_what_cannot_be_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
