@@ -15,6 +15,7 @@ from intake.cli.tables import ROWS_SHOWN, console, table
 from intake.control.cleanup import Left, Old, find_old, remove_old
 from intake.control.connection import patience
 from intake.control.oldruns import old_runs
+from pipeline.progress import size_of
 
 _NAMED = 3  # places in one line
 
@@ -65,7 +66,8 @@ def _print_table(runs: Counter[str], old: list[Old], days: float) -> None:
         if count
     ]
     rows += [
-        (one.place, _size(one.bytes), f"{one.days:,.0f} days", one.why) for one in old[:ROWS_SHOWN]
+        (one.place, size_of(one.bytes), f"{one.days:,.0f} days", one.why)
+        for one in old[:ROWS_SHOWN]
     ]
     if rows:
         console().print(table(("what", "how much", "age", "why"), rows))
@@ -103,7 +105,7 @@ def _print_end(runs: int, places: int, size: int, *, removed: bool, as_json: boo
         return
     found = [f"{runs:,} runs"] if runs else []
     if places:
-        found.append(f"{places:,} places in the store ({_size(size)})")
+        found.append(f"{places:,} places in the store ({size_of(size)})")
     if not found:
         line = "nothing to remove"
     elif removed:
@@ -111,13 +113,3 @@ def _print_end(runs: int, places: int, size: int, *, removed: bool, as_json: boo
     else:
         line = f"{' and '.join(found)} may go; --yes removes them"
     print(line, flush=True)
-
-
-def _size(count: int) -> str:
-    """Bytes as `999 B`, `1.2 MB`."""
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.1f} {unit}" if unit != "B" else f"{count} B"

@@ -14,7 +14,8 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from intake.control.oldruns import batches, unfinished, watched_inboxes
 from intake.control.records import Record, upload_of
-from intake.control.store import BATCHES, RECORDS, UPLOADS, part_name
+from intake.control.store import BATCHES, PREVIEWS, RECORDS, UPLOADS, part_name
+from pipeline.preview.run import PAGE, TOLD, files_in
 from storage.errors import ArchiveError, OutputError
 from storage.fs.faults import translated
 from storage.fs.location import probe, resolve
@@ -102,6 +103,7 @@ def find_old(
     check_marked(store)
     busy = busy_names(client)
     yield from old_uploads(client, store, busy, days, time.time(), warn)
+    yield from old_previews(Shelf(store, PREVIEWS), days, time.time())
     if outputs:
         yield from old_batches(client, Shelf(store, BATCHES), busy, days)
 
@@ -168,6 +170,29 @@ def _remove_upload(
     if not files.keys() & set(left):
         with translated(f"{shelf.uri}/{name}", "remove the record of", OutputError):
             record.remove()
+    return sum(file.bytes for path, file in files.items() if path not in left), left
+
+
+def old_previews(shelf: Shelf, days: float, now: float) -> Iterator[Old | Left]:
+    """Previews that were written more than so many days ago; `now` is in seconds since 1970."""
+    for name in shelf.names():
+        files = shelf.files(name)
+        own = zip((PAGE, TOLD), files_in(f"{shelf.uri}/{name}"), strict=True)
+        # a link leads elsewhere, and has no version
+        plain = {file: one for file, one in own if file in files and files[file].version}
+        ours = {file: files[file] for file, one in plain.items() if one.is_ours()}
+        if not ours:
+            yield Left(f"{PREVIEWS}/{name}", "no preview of Facecrop's")
+            continue
+        age = (now - max(file.written for file in ours.values())) / _DAY
+        if age > days:
+            size = sum(file.bytes for file in ours.values())
+            gone = partial(_remove_preview, shelf, name, ours)
+            yield Old(f"{PREVIEWS}/{name}", size, age, "a preview", gone)
+
+
+def _remove_preview(shelf: Shelf, name: str, files: dict[str, Stored]) -> tuple[int, list[str]]:
+    left = shelf.remove(name, files)
     return sum(file.bytes for path, file in files.items() if path not in left), left
 
 

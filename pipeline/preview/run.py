@@ -141,6 +141,12 @@ def preview(
     return made
 
 
+def files_in(folder: str) -> tuple[OwnFile, OwnFile]:
+    """PAGE and TOLD in a folder or prefix."""
+    place = folder.rstrip("/")
+    return OwnFile(f"{place}/{PAGE}", _MARK), OwnFile(f"{place}/{TOLD}", _KIND.encode())
+
+
 def preview_into(
     folder: str,
     archive: str,
@@ -158,8 +164,7 @@ def preview_into(
     Raises:
         What `preview` raises.
     """
-    page = OwnFile(f"{folder.rstrip('/')}/{PAGE}", _MARK)
-    told = OwnFile(f"{folder.rstrip('/')}/{TOLD}", _KIND.encode())
+    page, told = files_in(folder)
     for file in (page, told):
         file.check()
     made, html = make_preview(archive, settings, asked, on_progress, page)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeline.preview.estimate import Estimate, Figure, Way
 from pipeline.preview.schedule import Schedule
-from pipeline.progress import duration
+from pipeline.progress import duration, size_of
 
 _DIGITS = 3  # that an estimate is told to: more would be noise
 
@@ -39,7 +39,7 @@ def lines(told: Estimate, plan: Schedule) -> list[Line]:
             "as measured here",
         ),
         *_by(plan),
-        _line("Output", told.output_bytes, size, "near enough"),
+        _line("Output", told.output_bytes, size_of, "near enough"),
         _line("Requests to a store, reads", told.requests.reads, _whole, "by the plan"),
         _line("Requests to a store, writes", told.requests.writes, _whole, "by the plan"),
     ]
@@ -113,14 +113,6 @@ def _line(label: str, figure: Figure, unit: Callable[[float], str], known: str) 
 
 def _whole(value: float) -> str:
     return f"{value:,.0f}"
-
-
-def size(count: float) -> str:
-    """Bytes as `512 B`, `1.5 MB` or `2.1 GB`."""
-    for unit, power in (("TB", 12), ("GB", 9), ("MB", 6), ("kB", 3)):
-        if count >= 10**power:
-            return f"{count / 10**power:.3g} {unit}"
-    return f"{count:.0f} B"
 
 
 def _rounded(value: float) -> float:

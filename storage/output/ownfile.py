@@ -32,15 +32,19 @@ class OwnFile:
         """Whether it is below another folder."""
         return self._folder.lies_in(folder)
 
+    def is_ours(self) -> bool | None:
+        """Whether what is there is Facecrop's; None where nothing is."""
+        with self._folder.errors("read"):
+            there = self._folder.read(self._name) if self._folder.exists(self._name) else None
+        return None if there is None else self._mark in there
+
     def check(self) -> None:
         """Refuse to replace what is not Facecrop's.
 
         Raises:
             OutputError: it is not.
         """
-        with self._folder.errors("read"):
-            there = self._folder.read(self._name) if self._folder.exists(self._name) else None
-        if there is not None and self._mark not in there:
+        if self.is_ours() is False:
             kind = PurePosixPath(self._name).suffix.removeprefix(".") or "file"
             raise OutputError(
                 f"{shown_uri(self.uri)} is there, and is no {kind} of Facecrop's. "
