@@ -168,6 +168,22 @@ def test_nothing_brings_it_back(photos: Path, tmp_path: Path) -> None:
     assert is_told(output, "Anna Example") == []
 
 
+def test_what_came_twice_goes_both_times(photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    once = settings(input={"dedupe": "exact"})
+    crop(str(photos), str(output), once)
+    assert [row["duplicate_of"] for row in result(str(output)).manifest][6] == 1
+    forget_it(output, "twin.jpg")
+    made = result(str(output))
+    assert [row["member"] for row in made.manifest if row["error"] == "forgotten"] == [1, 6]
+    assert is_told(output, "Anna Example") == []
+    for part in (output / "parts").iterdir():
+        part.unlink()
+    (output / "manifest.parquet").unlink()
+    crop(str(photos), str(output), once)
+    assert result(str(output)) == made
+
+
 def test_it_is_left_out_when_faces_are_cut_again(photos: Path, tmp_path: Path) -> None:
     output, before, after = (tmp_path / name for name in ("out", "before", "after"))
     crop(str(photos), str(output), settings())
