@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import facecrop
 from pipeline.local import crop
@@ -101,6 +103,18 @@ def test_totals_hold_the_truth_as_often_as_they_say() -> None:
     assert (alike, low) == (0, 0)
     assert high == of_count(0, 200, 1000)[2] > 0
     assert of_total([1.0, 2.0], 2) == (3, 3, 3)
+
+
+@given(st.lists(st.integers(0, 3) | st.floats(0, 1e6), min_size=1, max_size=60), st.integers(0, 99))
+def test_an_estimate_lies_within_its_interval(values: list[float], others: int) -> None:
+    members = len(values) + others**3
+    estimate, low, high = of_total(values, members)
+    slack = 1e-9 * estimate
+    assert sum(values) - slack <= low <= estimate + slack
+    assert estimate - slack <= high
+    found = sum(value > 2 for value in values)
+    count, least, most = of_count(found, len(values), members)
+    assert found <= least <= count <= most <= members - (len(values) - found)
 
 
 def _of_crowds(chance: random.Random) -> int:
