@@ -50,6 +50,8 @@ def look_up(output: str, wanted: Wanted) -> Found:
     rows = _meant(place.uri, wanted, place.find(wanted))
     for digest in sorted({row["sha256"] for row in rows} - {None}):
         rows += place.find(Wanted(sha256=digest))
+    for path in sorted({row["path"] for row in rows}):
+        rows += place.find(Wanted(path=f"(behind {path})"))  # where a TAR is damaged behind it
     every = {row["member"]: row for row in rows}
     if not every and not is_cut_off:
         tombs = place.tombs

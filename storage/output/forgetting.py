@@ -11,12 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import OutputError, SkipReason, TransientError
@@ -243,6 +244,8 @@ class ForgettingOutput(Output):
         with self._table(MANIFEST) as file:
             table = pq.ParquetFile(file)
             old = None if unmatched is None else unmatched.decode("utf-8-sig")
+            for path in _paths_of(table, self.tombs.members):  # where an archive breaks, for one
+                notes = [line.replace(path, "(forgotten)") for line in notes]
             join = old and partial(KeptPeople, table, before, self.tombs.members, old)
             after = self._finish(before.members, chunks, notes, join or None)
         removed.rows[FACES] += before.faces - after.faces
@@ -252,6 +255,13 @@ class ForgettingOutput(Output):
 def blank_row(member: int) -> MemberRow:
     """The row of a member that was forgotten: that it was there is all that it says."""
     return MemberRow(member, "", Status.SKIPPED, 0, error=SkipReason.FORGOTTEN.value)
+
+
+def _paths_of(manifest: pq.ParquetFile, members: Collection[int]) -> list[str]:
+    """The paths of some members, where they are still told."""
+    rows = manifest.read(columns=["member", "path"])
+    some = rows.filter(pc.is_in(rows["member"], pa.array(sorted(members), pa.int64())))
+    return [path for path in some["path"].to_pylist() if path]
 
 
 def _is_left(part: pa.Table, member: int) -> bool:

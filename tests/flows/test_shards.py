@@ -35,12 +35,14 @@ from infra.servers.process import descendants
 from intake.cli.samples import write_sample
 from pipeline.retries import ATTEMPTS
 from pipeline.settings import CropSettings
+from pipeline.summary import Summary
 from tasks.lifecycle.crashes import OUTLIVED
 from tasks.lifecycle.current import current_run
 from tasks.plan import plan
 from tasks.reporting.reporter import Reporter
 from tasks.shards import crop_shards, plan_shards
 from tests.flows.batches import Result, result
+from tests.pictures import astronaut_jpeg
 from tests.services import Slow, served_slowly
 from tests.workers import (
     StartWorker,
@@ -218,6 +220,31 @@ def test_a_shard_that_was_being_started_as_the_batch_was_cancelled_does_not_wait
 
     cancelled()
     assert [shard.state_name for shard in shards_of(runs[0])] == ["Cancelled"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_what_has_come_to_a_folder_is_cut_into_shards(tmp_path: Path) -> None:
+    photos, output = tmp_path / "photos", str(tmp_path / "out")
+    photos.mkdir()
+
+    def extended(members: int) -> tuple[Summary, int]:
+        """The batch with so many photographs in its folder, and how many shards it was cut into."""
+        for number in range(members):
+            (photos / f"{number:02}.jpg").write_bytes(astronaut_jpeg(64))
+        run = {"shard_members": 4, "threads": 1, "existing": "extend"}
+        chosen = CropSettings.model_validate({"chunk": {"members": 2}, "run": run})
+        ended = crop_archive(str(photos), output, chosen, work_pool="process", return_state=True)
+        assert ended.state_details.flow_run_id is not None
+        return ended.result(), len(shards_of(ended.state_details.flow_run_id))
+
+    first, _ = extended(3)
+    assert first.members == 3
+    summary, shards = extended(12)  # of which those that were there are written again
+    assert (summary.members, summary.resumed, summary.changed) == (12, 3, 3)
+    assert shards == 3
+    assert [row["member"] for row in result(output).manifest] == list(range(12))
+    summary, shards = extended(0)
+    assert (summary.members, summary.resumed, shards) == (12, 12, 0)
 
 
 def test_a_run_cancelled_while_its_process_starts_ends_as_cancelled(

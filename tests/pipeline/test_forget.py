@@ -290,6 +290,20 @@ def test_what_a_roster_gave_goes_without_the_roster(photos: Path, tmp_path: Path
     assert "Zoe Z." in (output / "unmatched.csv").read_text("utf-8-sig")
 
 
+def test_where_an_archive_breaks_it_is_not_named(photos: Path, tmp_path: Path) -> None:
+    archive, output = tmp_path / "photos.tar", tmp_path / "out"
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in ("d.jpg", NAME):
+            tar.add(photos / name, name)
+    with archive.open("ab") as file:
+        file.write(b"uploaded by curl")
+    crop(str(archive), str(output), settings())
+    assert len(is_told(output, f"(behind {NAME})")) > 3
+    forget_it(output)
+    assert is_told(output, "Anna Example") == []
+    assert "(forgotten)" in Output(str(output)).notes()[0]
+
+
 def test_which_one_is_meant(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     (photos / "other").mkdir()
