@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.duplicates import check_dedupe, with_copies
-from pipeline.extend import NOTHING, Settled, Work, take_in, without
+from pipeline.extend import NOTHING, Settled, Work, counts_before, take_in, without
 from pipeline.member import CroppedMember
 from pipeline.naming import check_names
 from pipeline.progress import Progress
@@ -189,7 +189,7 @@ def plan(
     work = take_in(place, opened, claim, existing, size)
     if work.lots <= 1 and not work.idle:
         refuse_other_members(place, claim.record, opened)
-    before = _counts(place, work)
+    before = counts_before(place, work)
     members = work.archive.members if not work.idle else 0
     batch = Batch(
         claim.record["id"],
@@ -316,16 +316,6 @@ def open_again(
     if opened.fingerprint != (lots[-1].files.fingerprint if lots else _recorded(record)):
         raise changed(opened.uri)
     return opened, made_with, lots
-
-
-def _counts(place: Output, work: Work) -> Counts:
-    """Counts of what is not gone through again."""
-    if not work.idle and not work.settled.members:
-        return Counts()
-    finished = place.finished()
-    if finished is not None and (work.idle or finished.members == work.settled.members):
-        return finished
-    return place.counts(range(work.settled.chunks))
 
 
 def refuse_other_members(place: Output, record: dict[str, Any], archive: Archive) -> None:

@@ -19,6 +19,7 @@ from storage.errors import OutputError
 from storage.fs.fingerprint import Fingerprint
 from storage.output.changes import Change
 from storage.output.claim import Existing
+from storage.output.counts import Counts
 from storage.output.lots import Lot
 from storage.output.output import Claim, Output
 
@@ -93,6 +94,16 @@ def without(archive: Archive, lots: Sequence[Lot], chunks: Collection[int]) -> W
         return Work(archive, lots=len(lots))
     first = min(chunks, default=0)
     return _work(archive, lots, range(first))
+
+
+def counts_before(place: Output, work: Work) -> Counts:
+    """Counts of what is settled, and of all of it where nothing is to do."""
+    if not work.idle and not work.settled.members:
+        return Counts()
+    finished = place.finished()
+    if finished is not None and (work.idle or finished.members == work.settled.members):
+        return finished
+    return place.counts(range(work.settled.chunks))
 
 
 def _work(
