@@ -71,13 +71,12 @@ def first_faces(faces: Sequence[FaceRow], most: int) -> list[FaceRow]:
 
 def unwanted(row: MemberRow) -> MemberRow:
     """The row of a member of which nothing is cut: that of the batch, or why that is so."""
-    warnings = [one for one in row.warnings if one not in _OF_CUTTING]
-    row = replace(row, warnings=warnings, file=None)
     if not row.face_rows:
-        return row
-    return replace(
-        row, status=Status.SKIPPED, error=SkipReason.NOT_WANTED.value, warnings=[], face_rows=[]
-    )
+        # its photograph may have been written again, for a batch of blurred ones
+        warnings = [one for one in row.warnings if one != ImageWarning.CONVERTED]
+        return replace(row, warnings=warnings, file=None)
+    why = SkipReason.NOT_WANTED.value
+    return replace(row, status=Status.SKIPPED, error=why, warnings=[], face_rows=[], file=None)
 
 
 def recut_members(

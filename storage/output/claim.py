@@ -241,7 +241,7 @@ def _refuse_another(
         if not name.startswith(_CUT)
     ]
     changed = bool(differences) and all(line.startswith(_VERSION) for line in differences)
-    grows = record["archive"].get("kind") in GROWING
+    grows = record["archive"].get("kind") in GROWING and "recrop" not in record
     if changed and existing == "extend":
         if not grows:
             raise OutputError(

@@ -75,7 +75,7 @@ def same(at: Path | str, expected_at: Path | str) -> None:
         {"output": {"layout": "parquet"}},
         {"keep": {"min_sharpness": 0.3, "else": "folder"}},
         {"keep": {"min_sharpness": 0.3, "else": "drop"}},
-        {"output": {"name": "{stem}_{rank:02d}_{member}"}},
+        {"output": {"name": "{stem}_{rank:02d}_{member}"}, "input": {"dedupe": "exact"}},
     ],
     ids=str,
 )
@@ -232,6 +232,21 @@ def test_what_cannot_be_cut_again_is_told(tmp_path: Path) -> None:
     assert [row["status"] for row in rows(tmp_path / "again")][3] == "cropped"
     with pytest.raises(OutputError, match=r"was cut from the faces of .*batch: retry what failed"):
         reopen(str(tmp_path / "again"), RunSettings())
+
+
+def test_a_batch_that_was_extended_is_recropped_whole(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "b.jpg").write_bytes(astronaut_jpeg())
+    batch(photos, tmp_path / "batch")
+    again(tmp_path / "batch", tmp_path / "before")
+    (photos / "a.jpg").write_bytes(astronaut_jpeg(600))
+    batch(photos, tmp_path / "batch", run={"existing": "extend"})
+    again(tmp_path / "batch", tmp_path / "after")
+    same(tmp_path / "after", tmp_path / "batch")
+    assert [row["path"] for row in rows(tmp_path / "after")] == ["b.jpg", "a.jpg"]
+    with pytest.raises(OutputError, match=r"now\)\. Name another output\.$"):
+        again(tmp_path / "batch", tmp_path / "before")
 
 
 def test_faces_of_an_older_facecrop_are_cut_and_doubts_told(cropped: Path, tmp_path: Path) -> None:
