@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.duplicates import check_dedupe, with_copies
-from pipeline.extend import NOTHING, Settled, Work, counts_before, take_in, without
+from pipeline.extend import NOTHING, Settled, counts_before, take_in, without
 from pipeline.member import CroppedMember
 from pipeline.naming import check_names
 from pipeline.progress import Progress
