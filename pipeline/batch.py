@@ -113,8 +113,8 @@ class Batch:
         """
         if self.idle:
             return self.output.totals()
-        every = self.settled.members + members, self.settled.chunks + chunks
-        return self.output.finish(*every, self.notes, self.roster)
+        members, chunks = self.settled.members + members, self.settled.chunks + chunks
+        return self.output.finish(members, chunks, self.notes, self.roster)
 
     def summary(self, totals: Counts, resumed: int | None, seconds: float) -> Summary:
         """What has come of it; the arguments are those of `Summary.of`."""
@@ -185,8 +185,7 @@ def plan(
     if (names := claim.record.get("names", opened.names)) != opened.names:
         # it was begun with another guess, perhaps by another version of what guesses
         opened = open_archive(archive, limits_of(settings), names=names)
-    size = ChunkSize(kept.members, kept.mib * MIB)
-    work = take_in(place, opened, claim, existing, size)
+    work = take_in(place, opened, claim, existing, ChunkSize(kept.members, kept.mib * MIB))
     if work.lots <= 1 and not work.idle:
         refuse_other_members(place, claim.record, opened)
     before = counts_before(place, work)
