@@ -287,8 +287,7 @@ def open_again(
     """Open the archive that a batch was made of; give the settings that it was made with, its lots.
 
     Args:
-        place: the batch's output.
-        record: what its `batch.json` says.
+        place, record: the batch's output, and what its `batch.json` says.
         settings, limits: as `reopen` has them.
 
     Raises:
