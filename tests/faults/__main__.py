@@ -143,7 +143,11 @@ def run(seed: int, injections: int) -> Result:
         until = time.monotonic() + _QUIET_SECONDS
         while (running := _running()) and time.monotonic() < until:
             time.sleep(5)
-        found.running = running
+        found.running = len(running)
+        for one in running:
+            were = _patiently(partial(_states, one))
+            told = ", ".join(f"{state.timestamp:%T} {state.name}" for state in were)
+            _log(f"still {one.state_name}: {one.name}, parent {one.parent_task_run_id}: {told}")
         for worker in world.workers:
             worker.end(signal.SIGTERM)
         time.sleep(5)
@@ -325,15 +329,21 @@ def _comparable(output: Output) -> list[dict[str, Any]]:
     return [{**row, "attempts": None} for row in output.manifest]
 
 
-def _running() -> int:
+def _running() -> list[FlowRun]:
     state_names = FlowRunFilterStateName(any_=["Running", "Pending", "Cancelling"])
     wanted = FlowRunFilter(state=FlowRunFilterState(name=state_names))
 
-    def count() -> int:
+    def read() -> list[FlowRun]:
         with get_client(sync_client=True) as client:
-            return len(client.read_flow_runs(flow_run_filter=wanted))
+            return client.read_flow_runs(flow_run_filter=wanted)
 
-    return _patiently(count)
+    return _patiently(read)
+
+
+def _states(run: FlowRun) -> list[State[Any]]:
+    """The states that a run has been in, oldest first."""
+    with get_client(sync_client=True) as client:
+        return sorted(client.read_flow_run_states(run.id), key=lambda one: one.timestamp)
 
 
 def _patiently(call: Callable[[], T]) -> T:
