@@ -227,7 +227,8 @@ class _Fleet:
             self._waiting.popleft()
 
     def _take_scheduled(self) -> Shard | None:
-        for number, run in self.runs.items():
+        # from the end: workers begin with the oldest, and are told of it as soon as it is there
+        for number, run in reversed(self.runs.items()):
             if not run.is_scheduled:
                 continue
             now = self._client.read_flow_run(number).state  # what we know may be seconds old
