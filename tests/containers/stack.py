@@ -82,9 +82,11 @@ class Stack:
 
     def sample(self, archive: str, members: int) -> None:
         """Has a worker write a sample to /data or to the object store."""
-        self.execute("worker", "facecrop", "sample", "/data/sample.zip", "--count", str(members))
-        if archive != "/data/sample.zip":
-            copy = f"import s3fs; s3fs.S3FileSystem().put('/data/sample.zip', '{archive}')"
+        # one of another size that is there would not be overwritten
+        local = archive if archive.startswith("/data/") else f"/data/sample-{members}.zip"
+        self.execute("worker", "facecrop", "sample", local, "--count", str(members))
+        if local != archive:
+            copy = f"import s3fs; s3fs.S3FileSystem().put('{local}', '{archive}')"
             self.execute("worker", "python", "-c", copy)
 
     def crop(self, pool: str, archive: str, output: str, **run: int) -> None:

@@ -31,10 +31,10 @@ class Batch:
 def batch(stack: Stack) -> Iterator[Batch]:
     """Done, with the pool's worker still running."""
     docker = ("--profile", "docker")
-    stack.compose(*docker, "up", "--detach", "--no-build", "--wait")
-    stack.sample(ARCHIVE, MEMBERS)
     batch = Batch("s3://photos/containers", {})
     try:
+        stack.compose(*docker, "up", "--detach", "--no-build", "--wait")
+        stack.sample(ARCHIVE, MEMBERS)
         with ThreadPoolExecutor(1) as user:
             # one thread, so that a fast machine has not done it all before a second container runs
             settings = {"shard_members": 150, "threads": 1}
