@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactUpdate
@@ -44,6 +45,7 @@ from storage.output.counts import Counts
 from tasks.reporting.counts import to_rows
 from tests.flows.batches import result
 from tests.intake.runs import make_batch, make_shard, put, report
+from tests.services import QuietHandler, web_server
 from tests.workers import state, states, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.usefixtures("deployed")]
@@ -287,6 +289,47 @@ def test_without_a_server_it_is_one_line(
         code, out, err = ask("submit", "a.zip", "--output", "out")
     assert (code, out) == (1, "")
     assert err.startswith("facecrop: PREFECT_API_URL is not set; ")
+
+
+def test_a_busy_server_is_asked_again_and_has_the_batch_once(
+    ask: Ask, deployed: dict[str, str], client: SyncPrefectClient, tmp_path: Path
+) -> None:
+    refused: list[str] = []
+
+    class Busy(QuietHandler):
+        """Passes all on to the server, and what it first says to a new run is lost."""
+
+        def do_GET(self) -> None:  # noqa: N802 - what http.server calls
+            self._pass_on("GET")
+
+        def do_POST(self) -> None:  # noqa: N802
+            self._pass_on("POST")
+
+        def _pass_on(self, method: str) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            kind = {"Content-Type": "application/json"}
+            url = deployed["PREFECT_API_URL"].removesuffix("/api") + self.path
+            answer = httpx.request(method, url, content=body, headers=kind, timeout=60)
+            if self.path.endswith("/create_flow_run") and not refused:
+                refused.append(answer.json()["id"])
+                self.send_error(503)
+                return
+            self.send_response(answer.status_code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer.content)))
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+    where = ["--output", tmp_path / "out", "--deployment", "crop-archive/process"]
+    with (
+        web_server(tmp_path, Busy) as address,
+        temporary_settings({PREFECT_API_URL: f"{address}/api"}),
+    ):
+        code, out, err = ask("submit", tmp_path / "photos.zip", *where, "--json")
+    assert (code, err) == (0, "")
+    run = json.loads(out)["id"]
+    assert refused == [run]
+    client.delete_flow_run(UUID(run))
 
 
 # Failed
