@@ -103,11 +103,11 @@ class FacecropWorker(ProcessWorker):
 
     _warm: WarmRuns | None = None
     _listener: asyncio.Task[None] | None = None
-    _polls_next = False
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._one_poll = asyncio.Lock()
+        self._next_poll = asyncio.Lock()  # held by the one that waits for its turn
 
     async def setup(self) -> None:
         """Get ready to run."""
@@ -158,12 +158,14 @@ class FacecropWorker(ProcessWorker):
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """Poll once. Never twice at a time, or both would be given the same runs."""
-        if self._polls_next:
+        if self._next_poll.locked():
             return []  # another one waits for its turn, and will see what this one would
-        self._polls_next = True
-        async with self._one_poll:
-            self._polls_next = False
+        async with self._next_poll:
+            await self._one_poll.acquire()
+        try:
             return await super().get_and_submit_flow_runs()
+        finally:
+            self._one_poll.release()
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         """Read as many runs as there are free slots.
