@@ -9,14 +9,14 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.resources import files
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.cores import cores
 from pipeline.summary import Summary
@@ -26,6 +26,8 @@ from storage.output.layout import REPORT
 from storage.output.layouts import layout_of
 from storage.output.output import Output
 from storage.output.sample import FACE_BINS, FACE_SIZES, Sample, Throughput, throughput
+
+Item = TypeVar("Item")
 
 _MOST_BYTES = 4_900_000  # of the page: all of it but the pictures never comes near that
 MOST_MEMBERS = 1000
@@ -235,7 +237,7 @@ def _small(output: Output, sample: Sample, side: int) -> Iterator[tuple[int, byt
     from detection.contact_sheet import PHOTO_PIXELS, thumbnail
 
     places = [place for place, row in enumerate(sample.members) if _is_covered(row)]
-    places = places[:: -(-len(places) // _MOST_PHOTOS) or 1]
+    places = thinned(places, _MOST_PHOTOS)
     photos = output.read_crops(sample.members[place]["file"] for place in places)
     for place, (_, data) in zip(places, photos, strict=True):
         small = thumbnail(data, side, PHOTO_PIXELS)
@@ -274,7 +276,7 @@ def _throughput(output: Output, created: datetime, extended: float | None) -> Th
         began = extended
         times = {chunk: at for chunk, at in times.items() if at >= began}
     chunks = sorted(times)
-    some = chunks[:: -(-len(chunks) // _PARTS_READ) or 1]
+    some = thinned(chunks, _PARTS_READ)
     sizes = dict(zip(some, output.part_sizes(some), strict=True))
     return throughput(began, times, sizes, _SPANS)
 
@@ -343,6 +345,11 @@ def _hash_of(element: str, page: str) -> str:
 
 def _with_cut(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return row | {name: cut(row[name] or "") for name in names}
+
+
+def thinned(items: Sequence[Item], most: int) -> list[Item]:
+    """Every so many-th of some items, so that there are at most as many as asked for."""
+    return list(items[:: -(-len(items) // most) or 1])
 
 
 def cut(text: str) -> str:

@@ -7,23 +7,20 @@ are retried as tasks are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from prefect.logging import get_run_logger
 
 from pipeline import batch as plain
 from pipeline import report
 from pipeline.batch import Batch
-from pipeline.retries import retried
 from pipeline.settings import CropSettings, LimitSettings, RunSettings
 from pipeline.summary import Summary
 from storage.archives.members import Chunk
 from storage.output.counts import Counts
 from tasks.lifecycle.current import current_run
-
-T = TypeVar("T")
+from tasks.retries import retried_step
 
 _LONG_SECONDS = 5  # what takes less is not worth a line
 
@@ -32,21 +29,21 @@ def plan(archive: str, output: str, settings: CropSettings) -> Batch:
     """Run `pipeline.batch.plan`."""
     run = current_run()
     with _timed("Planning"):
-        return _retried(lambda: plain.plan(archive, output, settings, str(run.id), run.created))
+        return retried_step(lambda: plain.plan(archive, output, settings, str(run.id), run.created))
 
 
 def open_shard(
     archive: str, output: str, shard: int, settings: CropSettings, batch: str
 ) -> tuple[Batch, list[Chunk]]:
     """Run `pipeline.batch.open_shard`."""
-    return _retried(lambda: plain.open_shard(archive, output, shard, settings, batch))
+    return retried_step(lambda: plain.open_shard(archive, output, shard, settings, batch))
 
 
 def reopen(
     output: str, settings: RunSettings, limits: LimitSettings | None
 ) -> tuple[Batch, set[int]]:
     """Run `pipeline.batch.reopen`."""
-    return _retried(lambda: plain.reopen(output, settings, limits))
+    return retried_step(lambda: plain.reopen(output, settings, limits))
 
 
 def finish(batch: Batch, members: int, chunks: int) -> Counts:
@@ -58,7 +55,7 @@ def finish(batch: Batch, members: int, chunks: int) -> Counts:
     for line in batch.notes:
         get_run_logger().warning("%s: %s", batch.archive.uri, line)
     with _timed("Writing the tables"):
-        return _retried(lambda: batch.finish(members, chunks))
+        return retried_step(lambda: batch.finish(members, chunks))
 
 
 def write_report(batch: Batch, summary: Summary) -> None:
@@ -66,11 +63,7 @@ def write_report(batch: Batch, summary: Summary) -> None:
     if batch.idle:
         return
     with _timed("Writing the report"):
-        _retried(lambda: report.write_report(batch.output, summary))
-
-
-def _retried(work: Callable[[], T]) -> T:
-    return retried(lambda _: work(), warn=get_run_logger().warning)
+        retried_step(lambda: report.write_report(batch.output, summary))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from prefect import task
-from prefect.logging import get_run_logger
 
 from pipeline.images import ImagePool
 from pipeline.recrop import batch as plain
@@ -11,12 +10,11 @@ from pipeline.recrop import chunk as plain_chunk
 from pipeline.recrop.batch import Recrop, Target
 from pipeline.recrop.local import finish as finish_plainly
 from pipeline.recrop.settings import RecropSettings
-from pipeline.retries import retried
 from pipeline.summary import Summary
 from storage.archives.members import Chunk
 from tasks.lifecycle.concurrency import StoreSlots
 from tasks.lifecycle.current import current_run
-from tasks.retries import last_attempt, task_options
+from tasks.retries import last_attempt, retried_step, task_options
 
 
 @task(
@@ -33,15 +31,9 @@ def recrop_chunk(batch: Recrop, chunk: Chunk, images: ImagePool, store: StoreSlo
 def plan(batch: str, output: str, settings: RecropSettings) -> Recrop:
     """Run `pipeline.recrop.batch.plan`."""
     run = current_run()
-    return retried(
-        lambda _: plain.plan(batch, output, settings, str(run.id), run.created),
-        warn=get_run_logger().warning,
-    )
+    return retried_step(lambda: plain.plan(batch, output, settings, str(run.id), run.created))
 
 
 def finish(batch: Recrop, target: Target, members: int, chunks: int, started: float) -> Summary:
     """Run `pipeline.recrop.local.finish`."""
-    return retried(
-        lambda _: finish_plainly(batch, target, members, chunks, started),
-        warn=get_run_logger().warning,
-    )
+    return retried_step(lambda: finish_plainly(batch, target, members, chunks, started))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from collections.abc import Callable
+from typing import Any, TypedDict, TypeVar
 
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
+from prefect.logging import get_run_logger
 from prefect.tasks import Task, exponential_backoff
 
-from pipeline.retries import ATTEMPTS, FIRST_DELAY_SECONDS, JITTER, is_transient
+from pipeline.retries import ATTEMPTS, FIRST_DELAY_SECONDS, JITTER, is_transient, retried
+
+T = TypeVar("T")
 
 
 class _Options(TypedDict):
@@ -41,3 +45,8 @@ def last_attempt() -> bool:
     """Whether the current task run gets no further attempt. True outside of a run."""
     context = TaskRunContext.get()
     return context is None or context.task_run.run_count >= ATTEMPTS
+
+
+def retried_step(work: Callable[[], T]) -> T:
+    """What `work` gives, which is no task: retried as tasks are, and told in the run's log."""
+    return retried(lambda _: work(), warn=get_run_logger().warning)

@@ -16,6 +16,7 @@ from pipeline.report import (
     Section,
     cut,
     section_of,
+    thinned,
     write_report,
 )
 from pipeline.settings import CropSettings, RunSettings
@@ -70,7 +71,7 @@ def rewrite_report(output: str, *, photographs: bool) -> str:
 def _section(place: Output, archive: Archive, settings: CropSettings) -> Section:
     sample = place.sample(MOST_MEMBERS, MOST_FACES, MOST_FAILURES)
     images = [row["member"] for row in sample.members if row["status"] in _IMAGES]
-    images = images[:: -(-len(images) // _MOST) or 1]
+    images = thinned(images, _MOST)
     rows = dict(place.rows_of(images, _COLUMNS))
     faces: dict[int, list[dict[str, Any]]] = {member: [] for member in rows}
     for member, face in place.rows_of(images, _FACE_COLUMNS, faces=True):

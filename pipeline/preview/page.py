@@ -21,6 +21,7 @@ from pipeline.report import (
     section_of,
     shown_face,
     shown_photo,
+    thinned,
 )
 from pipeline.settings import CropSettings
 from pipeline.summary import Summary
@@ -56,7 +57,7 @@ def make_page(
         io.BytesIO(manifest), io.BytesIO(faces), MOST_MEMBERS, MOST_FACES, MOST_FAILURES
     )
     data = page_data(summary, sample, settings.identity(), created)
-    some = differences[:: -(-len(differences) // _MOST_DIFFERENCES) or 1]
+    some = thinned(differences, _MOST_DIFFERENCES)
     told = {
         "sampled": made.estimate.sampled,
         "members": made.estimate.members.estimate,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from pipeline.retries import retried
-from storage.archives.ahead import read_ahead, readers
+from storage.archives.ahead import read_each
 from storage.archives.members import Archive, Chunk, ChunkSize, Entry
 
 _AT_ONCE = 16  # members read at a time: hides the latency of object stores
@@ -78,14 +78,8 @@ class Sampled:
             return
         picked = list(self.archive.picked(self.indexes))
         self.chunks = {chunk.first: chunk for chunk in picked}
-
-        def read(place: int, _: int) -> list[Entry]:
-            return self._entries(picked[place])
-
-        with readers(_AT_ONCE) as pool:
-            each = ((place, place + 1) for place in range(len(picked)))
-            for entries in read_ahead(pool, read, each, _AT_ONCE):
-                yield from entries
+        for entries in read_each(picked, self._entries, _AT_ONCE):
+            yield from entries
 
     def _beginning(self) -> Iterator[Entry]:
         read = 0

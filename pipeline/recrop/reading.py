@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from storage.archives.ahead import read_ahead, readers
+from storage.archives.ahead import read_each
 from storage.archives.members import Archive, Chunk, Entry
 
 _AT_ONCE = 16  # members read at a time: hides the latency of object stores
@@ -30,10 +30,8 @@ def read_members(
         return
     picked = list(archive.picked(sorted(indexes)))
 
-    def read(place: int, _: int) -> list[Entry]:
-        return list(archive.read(picked[place], last_try=last_try))
+    def read(one: Chunk) -> list[Entry]:
+        return list(archive.read(one, last_try=last_try))
 
-    with readers(_AT_ONCE) as pool:
-        each = ((place, place + 1) for place in range(len(picked)))
-        for entries in read_ahead(pool, read, each, _AT_ONCE):
-            yield from entries
+    for entries in read_each(picked, read, _AT_ONCE):
+        yield from entries

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @contextmanager
@@ -54,3 +55,14 @@ def read_ahead(
     finally:
         for _, coming in waiting:
             coming.cancel()
+
+
+def read_each(items: Sequence[Item], read: Callable[[Item], T], most: int) -> Iterator[T]:
+    """What `read` gives of each item, in their order, so many read at a time.
+
+    Raises:
+        What `read` raises, in the item's turn.
+    """
+    with readers(most) as pool:
+        each = ((place, place + 1) for place in range(len(items)))
+        yield from read_ahead(pool, lambda place, _: read(items[place]), each, most)

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 
 import pyarrow as pa
 
-from storage.archives.ahead import read_ahead, readers
+from storage.archives.ahead import read_each
 from storage.archives.cutting import Marks, alone, cut, places
 from storage.archives.files import Row, decode, encode, error_of, local_files, remote_files
 from storage.archives.members import Chunk, ChunkSize, Entry, Inner, Limits, Listed
@@ -126,12 +126,10 @@ class Listing:
         """Read a chunk's files, some at a time; see `storage.archives.members.Archive.read`."""
         rows = decode(chunk.directory)
 
-        def read(place: int, _: int) -> Entry:
+        def read(place: int) -> Entry:
             return self._entry(chunk.first + place, rows[place], last_try)
 
-        with readers(_AT_ONCE) as pool:
-            each = ((place, place + 1) for place in range(len(rows)))
-            yield from read_ahead(pool, read, each, _AT_ONCE)
+        yield from read_each(range(len(rows)), read, _AT_ONCE)
 
     def _entry(self, index: int, row: Row, last_try: bool) -> Entry:
         name, size = self.shown(row.name), max(row.size, 0)

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pipeline.window import crop_chunks, in_threads
 from storage.archives.plan import encode_chunks
 from storage.errors import OutputError
 from storage.output.output import Output
+from tests.cut_off import cut_off
 from tests.flows.batches import Result, files, result
 from tests.pictures import astronaut_jpeg
 from tests.services import S3
@@ -154,23 +154,6 @@ def test_what_is_gone_or_another_one_is_told_and_stays(photos: Path, tmp_path: P
     summary = extend(photos, output)
     assert (summary.members, summary.gone, summary.changed) == (8, 1, 3)
     assert result(str(output)).manifest == made.manifest
-
-
-def cut_off(run: Callable[[], Any], where: Any, name: str, passes: int) -> None:
-    """Have a step end a run, once it has been through `passes` times."""
-    real: Callable[..., Any] = getattr(where, name)
-    left = [passes]
-
-    def dies(*given: Any, **more: Any) -> Any:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return real(*given, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(where, name, dies)
-        with pytest.raises(KeyboardInterrupt):
-            run()
 
 
 STEPS = [

@@ -6,7 +6,6 @@ import json
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from storage.errors import OutputError
 from storage.output.finding import Wanted
 from storage.output.forgetting import ForgettingOutput
 from storage.output.output import Output
+from tests.cut_off import cut_off
 from tests.flows.batches import Result, files, result
 from tests.pictures import astronaut_jpeg
 from tests.services import S3
@@ -202,23 +202,6 @@ def test_it_is_left_out_when_faces_are_cut_again(photos: Path, tmp_path: Path) -
     recrop(str(output), str(after), again)
     assert is_told(after, "Anna Example") == []
     assert result(str(after)).crops == made.crops
-
-
-def cut_off(run: Callable[[], Any], where: Any, name: str, passes: int) -> None:
-    """Have a step end a run, once it has been through `passes` times."""
-    real: Callable[..., Any] = getattr(where, name)
-    left = [passes]
-
-    def dies(*given: Any, **more: Any) -> Any:
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return real(*given, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(where, name, dies)
-        with pytest.raises(KeyboardInterrupt):
-            run()
 
 
 STEPS = [
