@@ -1,5 +1,5 @@
 # What a contributor calls often; each is one command that also works by itself.
-.PHONY: setup fast test coverage lint format lock bench
+.PHONY: setup fast test coverage lint format lock bench docs docs-serve
 
 setup: ## everything that the tests and checks need, into .venv
 	bash infra/setup.sh
@@ -28,3 +28,9 @@ lock: ## the lock files, from pyproject.toml
 
 bench: setup ## the figures of docs/benchmarks.md: make bench NAME=limit
 	.venv/bin/python -P -m benchmarks $(NAME)
+
+docs: setup ## the documents as a site, in dist/site
+	.venv/bin/python -P -m infra.docs
+
+docs-serve: docs ## and to be looked at, on http://127.0.0.1:8080
+	.venv/bin/python -P -m http.server --bind 127.0.0.1 --directory dist/site 8080

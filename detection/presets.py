@@ -1,7 +1,7 @@
 """Crops that many people want, by name: what each sets, where a person has chosen nothing else.
 
-The figures are of the sources named here and in docs/crops.md. They say how a crop is framed, and
-no authority has been asked whether it takes one.
+The figures are of the sources named here and in docs/crop/crops.md. They say how a crop is
+framed, and no authority has been asked whether it takes one.
 """
 
 from __future__ import annotations

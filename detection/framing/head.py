@@ -1,7 +1,7 @@
 """Where a head ends: its chin and its crown, estimated from the face's box and its eyes.
 
 Measured on 40 heads of ../shared/data that were labelled by eye, with what hair they have: see
-`python -m benchmarks heads`, and docs/crops.md for the error.
+`python -m benchmarks heads`, and docs/crop/crops.md for the error.
 """
 
 from __future__ import annotations

@@ -149,6 +149,6 @@ def is_loopback(host: str) -> bool:
 def _complaint(fault: Any) -> str:
     name = f"{_PREFIX}{fault['loc'][0]}".upper()
     if fault["type"] == "extra_forbidden":
-        return f"{name} is no setting of the service; see docs/http.md"
+        return f"{name} is no setting of the service; see docs/operate/http.md"
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")
     return f"{name} {fault['input']}: {message}"

@@ -22,7 +22,7 @@ from tests.workers import wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
-RECIPE = Path(__file__).resolve().parents[2] / "docs" / "inbox.md"
+RECIPE = Path(__file__).resolve().parents[2] / "docs" / "operate" / "inbox.md"
 NAME = "facecrop: an archive has arrived"
 
 
@@ -128,7 +128,7 @@ def test_what_an_operator_has_set_outlives_a_deployment(client: SyncPrefectClien
 
 
 def post_by_the_recipe(client: SyncPrefectClient) -> None:
-    """Run what docs/inbox.md tells people to run."""
+    """Run what docs/operate/inbox.md tells people to run."""
     (recipe,) = re.findall(r"```sh\n(curl .*?)```", RECIPE.read_text(), re.DOTALL)
     subprocess.run(
         ["bash", "-euc", recipe],

@@ -36,7 +36,7 @@ class Receiver:
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
     def verified(self) -> list[dict[str, Any]]:
-        """What it got, each checked as docs/notifications.md says."""
+        """What it got, each checked as docs/operate/notifications.md says."""
         found = []
         for headers, body in self.got:
             parts = dict(part.split("=", 1) for part in headers["Facecrop-Signature"].split(","))

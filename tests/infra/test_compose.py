@@ -1,4 +1,4 @@
-"""compose.yaml and the Dockerfile keep what docs/security.md says. No Docker engine is asked."""
+"""compose.yaml and the Dockerfile keep what docs/operate/security.md says; asks no engine."""
 
 from __future__ import annotations
 

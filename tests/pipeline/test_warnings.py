@@ -7,7 +7,7 @@ from pipeline.summary import Summary
 from storage.errors import MemberWarning
 from storage.output.counts import Counts
 
-OUTPUT = Path(__file__).resolve().parents[2] / "docs" / "output.md"
+OUTPUT = Path(__file__).resolve().parents[2] / "docs" / "crop" / "output.md"
 
 
 def test_the_document_says_what_each_warning_means() -> None:

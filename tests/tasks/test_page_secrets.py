@@ -102,7 +102,7 @@ def test_a_run_keeps_no_signature_but_in_its_parameters(archive: str, tmp_path: 
         assert "hush" not in f"{one.data} {one.description}"
     assert logs
     assert not [one.message for one in logs if "hush" in one.message]
-    assert run.parameters["archive"] == f"{archive}?sig=hush"  # docs/security.md says so
+    assert run.parameters["archive"] == f"{archive}?sig=hush"  # docs/operate/security.md says so
 
 
 @pytest.mark.service

@@ -107,7 +107,7 @@ def _add_serve(commands: Commands) -> None:
         "serve",
         help="take batches in over HTTP",
         description="Serve HTTP in front of the Prefect server of PREFECT_API_URL. Its settings "
-        "are FACECROP_HTTP_* in the environment: see docs/http.md.",
+        "are FACECROP_HTTP_* in the environment: see docs/operate/http.md.",
         epilog=EXIT_CODES,
     )
     serve.add_argument(
