@@ -1,5 +1,7 @@
 # What a contributor calls often; each is one command that also works by itself.
-.PHONY: setup fast test coverage lint format lock bench docs docs-serve
+.PHONY: setup fast test coverage lint format lock bench docs docs-serve reference
+
+.PHONY: setup fast test coverage lint format lock bench reference
 
 setup: ## everything that the tests and checks need, into .venv
 	bash infra/setup.sh
@@ -34,3 +36,6 @@ docs: setup ## the documents as a site, in dist/site
 
 docs-serve: docs ## and to be looked at, on http://127.0.0.1:8080
 	.venv/bin/python -P -m http.server --bind 127.0.0.1 --directory dist/site 8080
+
+reference: setup ## docs/reference, from the code
+	.venv/bin/python -P -m infra.reference

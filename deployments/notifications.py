@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -15,10 +14,11 @@ from pydantic import SecretStr
 from deployments.automations import of_runs
 from flows.notify import notify
 from tasks.notify import SECRET_BLOCK, URL_BLOCK
+from tasks.variables import WEBHOOK_SECRET, WEBHOOK_URL
 
 _VARIABLES = {
-    URL_BLOCK: "FACECROP_WEBHOOK_URL",
-    SECRET_BLOCK: "FACECROP_WEBHOOK_SECRET",
+    URL_BLOCK: WEBHOOK_URL,
+    SECRET_BLOCK: WEBHOOK_SECRET,
 }
 
 
@@ -32,7 +32,7 @@ def save_webhook() -> bool:
     Raises:
         NoSecretError: there is an address without a secret.
     """
-    given = {block: os.environ.get(variable, "") for block, variable in _VARIABLES.items()}
+    given = {block: variable.read() for block, variable in _VARIABLES.items()}
     if not given[URL_BLOCK]:
         return False
     if not given[SECRET_BLOCK]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,25 +15,23 @@ from prefect.workers.base import BaseWorker
 from deployments.secrets import references
 from deployments.worker import FacecropWorker
 from tasks.lifecycle.priority import queue_name
+from tasks.variables import (
+    DOCKER_MEMORY,
+    DOCKER_NETWORK,
+    DOCKER_USER,
+    DOCKER_VOLUME,
+    ENDPOINT_URL,
+    IMAGE,
+    JOB_TEMPLATE,
+    OF_RUNS,
+    REGION,
+)
 
 PREFIX = "facecrop-"
 PRIORITIES = range(1, 11)  # 1 is first, as it is in Prefect's work queues
 
-# In every run's environment, whatever starts it.
-_RUN_ENVIRONMENT = {
-    # Silence for three of these and the automation marks the run Crashed. 30 is the least allowed.
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    # A container that is being stopped reschedules its run instead of failing it.
-    "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
-    # `python -m prefect.engine` would take modules from where its worker was started.
-    "PYTHONSAFEPATH": "1",
-    # What the server answers while its database is being restarted.
-    "PREFECT_CLIENT_RETRY_EXTRA_CODES": "500",
-}
-
-
 # Where the object store is, for containers that do not inherit their worker's environment.
-_PASSED_ON = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+_PASSED_ON = (ENDPOINT_URL, REGION)
 
 # Containers of runs are as bare of privileges as those of infra/compose.yaml.
 _HARDENED: dict[str, Any] = {
@@ -46,9 +43,6 @@ _HARDENED: dict[str, Any] = {
     "pids_limit": 1000,
 }
 
-# Names the file of infra/kubernetes/job-template.json, where there is a cluster to run Jobs on.
-_JOB_TEMPLATE = "FACECROP_KUBERNETES_JOB_TEMPLATE"
-
 
 def worker_types() -> dict[str, type[BaseWorker[Any, Any, Any]]]:
     """The kinds of pool that can be made here, by the end of their names."""
@@ -57,7 +51,7 @@ def worker_types() -> dict[str, type[BaseWorker[Any, Any, Any]]]:
         from prefect_docker.worker import DockerWorker
 
         types["docker"] = DockerWorker
-    if _JOB_TEMPLATE in os.environ:
+    if JOB_TEMPLATE.is_set():
         from prefect_kubernetes.worker import KubernetesWorker
 
         types["kubernetes"] = KubernetesWorker
@@ -83,7 +77,7 @@ def apply_pool(
 def job_template(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
     """What a run of this kind of pool is started with."""
     if worker.type == "kubernetes":
-        template: dict[str, Any] = json.loads(Path(os.environ[_JOB_TEMPLATE]).read_text())
+        template: dict[str, Any] = json.loads(Path(JOB_TEMPLATE.read()).read_text())
     else:
         template = worker.get_default_base_job_template()
     for variable, value in _defaults(worker).items():
@@ -93,20 +87,19 @@ def job_template(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
 
 def _defaults(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
     """What a job's variables are where nobody says otherwise."""
+    own = {variable.name: variable.value for variable in OF_RUNS}
     if worker.type != "docker":
-        return {"env": _RUN_ENVIRONMENT}
-    store = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | references()
-    network = os.environ.get("FACECROP_DOCKER_NETWORK")
-    volume = os.environ.get("FACECROP_DOCKER_VOLUME")
-    user = os.environ.get("FACECROP_DOCKER_USER")
+        return {"env": own}
+    store = {one.name: one.read() for one in _PASSED_ON if one.is_set()} | references()
+    network, volume, user = DOCKER_NETWORK.read(), DOCKER_VOLUME.read(), DOCKER_USER.read()
     return {
-        "env": _RUN_ENVIRONMENT | store,
-        "image": os.environ.get("FACECROP_IMAGE", "facecrop"),
+        "env": own | store,
+        "image": IMAGE.read(),
         "image_pull_policy": "IfNotPresent",  # the image may have been built where it runs
         "auto_remove": True,
         "networks": [network] if network else [],
         "volumes": [volume] if volume else [],
-        "mem_limit": os.environ.get("FACECROP_DOCKER_MEMORY", "3g"),
+        "mem_limit": DOCKER_MEMORY.read(),
         "container_create_kwargs": _HARDENED | ({"user": user} if user else {}),
     }
 

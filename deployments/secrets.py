@@ -15,7 +15,9 @@ import os
 from prefect.blocks.system import Secret
 from pydantic import SecretStr
 
-_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+from tasks.variables import KEY_ID, SECRET_KEY, SESSION_TOKEN
+
+_KEYS = (KEY_ID, SECRET_KEY, SESSION_TOKEN)
 
 
 def save_keys() -> list[str]:
@@ -32,5 +34,5 @@ def references() -> dict[str, str]:
 
 
 def _blocks() -> dict[str, str]:
-    present = (key for key in _KEYS if os.environ.get(key))
+    present = (key.name for key in _KEYS if key.read())
     return {key: f"facecrop-{key.lower().replace('_', '-')}" for key in present}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detection.sandbox.safepath import safe_path
 from tasks.environment import set_environment
+from tasks.variables import QUERY_SECONDS
 
 _NAME = "local"
 
@@ -51,5 +52,5 @@ def main() -> int:
 if __name__ == "__main__":
     set_environment()  # before Prefect is imported
     os.environ.update(safe_path(os.environ))  # for the processes of its runs
-    os.environ.setdefault("PREFECT_WORKER_QUERY_SECONDS", "5")  # besides, it is told of runs
+    os.environ.setdefault(QUERY_SECONDS.name, QUERY_SECONDS.value)
     sys.exit(main())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import errno
-from enum import StrEnum
 
-from facecrop.errors import FacecropError
+from facecrop.errors import Code, FacecropError
 
 _MOST_CHARACTERS = 300  # of a line
 _WANTING = {
@@ -14,37 +13,78 @@ _WANTING = {
 """What the system answers when it has no more processes, threads, files or room."""
 
 
-class ImageErrorCode(StrEnum):
+class ImageErrorCode(Code):
     """The closed set of reasons that stand in the manifest. All of it is permanent."""
 
-    EMPTY_FILE = "empty_file"
-    NOT_AN_IMAGE = "not_an_image"  # named like one, but its first bytes are no image's
-    UNSUPPORTED_FORMAT = "unsupported_format"
-    CORRUPT_IMAGE = "corrupt_image"
-    TRUNCATED_IMAGE = "truncated_image"
-    TOO_MANY_PIXELS = "too_many_pixels"
-    TOO_SLOW = "too_slow"
-    TOO_MUCH_MEMORY = "too_much_memory"
-    DECODER_CRASHED = "decoder_crashed"
+    EMPTY_FILE = "empty_file", "has no bytes"
+    NOT_AN_IMAGE = "not_an_image", "is named like one, but its first bytes are no image's"
+    UNSUPPORTED_FORMAT = "unsupported_format", "is in a format that is known and not read"
+    CORRUPT_IMAGE = "corrupt_image", "is damaged: no picture can be made of it"
+    TRUNCATED_IMAGE = "truncated_image", "ends before its picture does: it was cut short"
+    TOO_MANY_PIXELS = "too_many_pixels", "has more pixels than `--limits-max-pixels` allows"
+    TOO_SLOW = "too_slow", "took longer than `--limits-image-seconds` allows"
+    TOO_MUCH_MEMORY = "too_much_memory", "needs more memory than `--limits-image-mib` allows"
+    DECODER_CRASHED = "decoder_crashed", "ended the process that worked on it, twice"
 
 
-class ImageWarning(StrEnum):
+class ImageWarning(Code):
     """The closed set of what was done with a doubt to an image that was read all the same."""
 
-    BITS_GUESSED = "bits_guessed"  # how much of a deep sample is used: by what is there
-    COARSE_CROPS = "coarse_crops"  # limits.image_mib allows no decoding as fine as they need
-    COLOUR_PROFILE_UNKNOWN = "colour_profile_unknown"  # it has one that makes no sense
-    DAMAGED_DATA = "damaged_data"  # a viewer shows it; some of it may be wrong
-    DATA_BEHIND_END = "data_behind_end"  # the picture has no end of its own before other data
-    CONVERTED = "converted"  # it was written otherwise: in another format, one frame, fewer bits
-    END_MISSING = "end_missing"  # all of the picture is there, but for the mark of its end
-    FIRST_PAGE_OF_N = "first_page_of_n"  # there are others; `pages` has how many
-    METADATA_UNREADABLE = "metadata_unreadable"  # some of it makes no sense, or is too much to copy
-    PAGE_UNREADABLE = "page_unreadable"  # one of several, of which all were to be searched
-    SMALL_FACES = "small_faces"  # it has faces as small as can be seen, so perhaps smaller ones
-    THUMBNAIL_ONLY = "thumbnail_only"  # all that is readable is a preview of the photograph
-    TURNED = "turned"  # by its faces it lies on its side or head, and its crops were turned
-    UNALIGNED = "unaligned"  # a face without landmarks was to be aligned, or framed by its head
+    BITS_GUESSED = (
+        "bits_guessed",
+        "its samples have more bits than they use, and nothing says how many: they are scaled by "
+        "what is there",
+    )
+    COARSE_CROPS = (
+        "coarse_crops",
+        "`--limits-image-mib` allows no decoding as fine as its crops need",
+    )
+    COLOUR_PROFILE_UNKNOWN = (
+        "colour_profile_unknown",
+        "it has a colour profile that makes no sense: its colours are as they are stored",
+    )
+    DAMAGED_DATA = (
+        "damaged_data",
+        "some of its data is damaged, and viewers show it all the same",
+    )
+    DATA_BEHIND_END = "data_behind_end", "the picture is whole, but has no end before other data"
+    CONVERTED = (
+        "converted",
+        "the blurred photograph was not written as it came: in another format, of an animation one "
+        "frame, without alpha, or with fewer bits",
+    )
+    END_MISSING = "end_missing", "the picture is whole, but for the mark of its end"
+    FIRST_PAGE_OF_N = (
+        "first_page_of_n",
+        "it has other pages, which were not looked at; `pages` has how many",
+    )
+    METADATA_UNREADABLE = (
+        "metadata_unreadable",
+        "some of its metadata makes no sense, or is too much to copy: it was left out",
+    )
+    PAGE_UNREADABLE = (
+        "page_unreadable",
+        "a page of it cannot be read, and `--detection-pages all` asked for all",
+    )
+    SMALL_FACES = (
+        "small_faces",
+        "it has faces as small as can be seen in its passes, so smaller ones may be missing: "
+        "`--detection-profile thorough` goes down to full size",
+    )
+    THUMBNAIL_ONLY = (
+        "thumbnail_only",
+        "all of it that can be read is a preview, much smaller than the photograph",
+    )
+    TURNED = (
+        "turned",
+        "by its faces it lies on its side or on its head, and nothing in the file says so: its "
+        "crops were turned upright",
+    )
+    UNALIGNED = (
+        "unaligned",
+        "a face of it has no landmarks and was to be aligned, or framed by the head: its crop is "
+        "upright, around the box",
+    )
 
 
 class ImageError(FacecropError):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from detection.result import Crop
+from facecrop.errors import Code
 from pipeline.settings import KeepSettings
 
 
-class Reject(StrEnum):
+class Reject(Code):
     """The closed set of reasons not to keep a face."""
 
-    LOW_SHARPNESS = "low_sharpness"
-    HIGH_YAW = "high_yaw"
-    SMALL_FACE = "small_face"
-    LOW_SCORE = "low_score"
+    LOW_SHARPNESS = "low_sharpness", "its sharpness is below `--keep-min-sharpness`"
+    HIGH_YAW = "high_yaw", "it is turned to a side by more than `--keep-max-yaw` degrees"
+    SMALL_FACE = "small_face", "the shorter side of its box is below `--keep-min-face` pixels"
+    LOW_SCORE = "low_score", "the detector's score is below `--keep-min-score`"
 
 
 def rejects(crop: Crop, keep: KeepSettings) -> list[Reject]:

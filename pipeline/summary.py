@@ -22,7 +22,7 @@ class Summary(BaseModel):
         archive, output: their URIs.
         errors: how many members failed with each code.
         skips: how many were skipped for each reason.
-        warnings: how many were read with each doubt; `docs/crop/output.md` says what each means.
+        warnings: how many were read with each doubt; their `about` says what each means.
         not_kept: how many faces were not worth keeping, by the settings.
         none_kept: how many members have faces of which none was.
         rejects: how many faces were not kept for each reason.

@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
-from facecrop.errors import FacecropError
+from facecrop.errors import Code, FacecropError
 from storage.fs.redact import shown
 
 
-class MemberErrorCode(StrEnum):
+class MemberErrorCode(Code):
     """Why one member could not be read. Each is permanent except `unreadable`."""
 
-    ENCRYPTED = "encrypted"
-    UNSUPPORTED_COMPRESSION = "unsupported_compression"
-    CRC_MISMATCH = "crc_mismatch"
-    SIZE_MISMATCH = "size_mismatch"  # the data is not as long as the archive declares
-    CORRUPT_ENTRY = "corrupt_entry"  # a header or a compressed stream that makes no sense
-    ARCHIVE_DAMAGED = "archive_damaged"  # the archive is damaged here, or ends too early
-    TOO_LARGE = "too_large"  # over the bound on one member's bytes
-    MISSING = "missing"  # listed, but gone when it was read
-    CHANGED = "changed"  # not the photograph in which its faces were found: to be cropped anew
-    WEB_PAGE = "web_page"  # a listed address that answers a page, such as a login, and no file
-    UNREADABLE = "unreadable"  # storage failed on every attempt
+    ENCRYPTED = "encrypted", "has a password"
+    UNSUPPORTED_COMPRESSION = "unsupported_compression", "is packed by a method that is not read"
+    CRC_MISMATCH = "crc_mismatch", "is damaged: its checksum is another"
+    SIZE_MISMATCH = "size_mismatch", "is not as long as the archive declares"
+    CORRUPT_ENTRY = "corrupt_entry", "has a header or compressed data that makes no sense"
+    ARCHIVE_DAMAGED = "archive_damaged", "stands where the archive is damaged, or ends too early"
+    TOO_LARGE = (
+        "too_large",
+        "is larger than `--limits-max-member-mib` allows, or `--limits-max-nested-mib` an archive "
+        "in an archive",
+    )
+    MISSING = "missing", "is listed, but was gone when it was read"
+    CHANGED = "changed", "is not the photograph in which its faces were found: crop it anew"
+    WEB_PAGE = "web_page", "is an address that answers a page, such as a login, and no file"
+    UNREADABLE = "unreadable", "could not be read on any attempt: the storage failed"
 
 
-class SkipReason(StrEnum):
+class SkipReason(Code):
     """Why a member is no image that anybody meant to hand in."""
 
-    NOT_AN_IMAGE = "not_an_image"
-    SYSTEM_FILE = "system_file"  # __MACOSX, ._*, .DS_Store, Thumbs.db, desktop.ini
+    NOT_AN_IMAGE = "not_an_image", "is no image"
+    SYSTEM_FILE = "system_file", "is a system's: `__MACOSX`, `._*`, `.DS_Store`, `Thumbs.db`"
     SYSTEM_FOLDER = (
-        "system_folder"  # in a waste basket, or thumbnails and copies that a program keeps
+        "system_folder",
+        "lies in a waste basket, or among thumbnails and copies that a NAS, a system or a program "
+        "keeps: `@eaDir`, `#recycle`, `$RECYCLE.BIN`, `.Trash-1000`, `.thumbnails`, "
+        "`.picasaoriginals`, `*.lrdata` and others",
     )
-    LINK = "link"
-    SPECIAL_FILE = "special_file"  # device, pipe, socket
-    NESTED_ARCHIVE = "nested_archive"
-    NOT_WANTED = "not_wanted"  # it has faces, of which a recrop was asked for none
-    EMPTY_ARCHIVE = "empty_archive"  # one within another that holds nothing
-    FORGOTTEN = "forgotten"  # it was removed from the output, and is not to come back
-    DUPLICATE = "duplicate"  # an earlier one has the same bytes, and is cropped
+    LINK = "link", "is a link: `--input-follow-links yes` follows those in a folder"
+    SPECIAL_FILE = "special_file", "is a device, a pipe or a socket"
+    NESTED_ARCHIVE = (
+        "nested_archive",
+        "is an archive deeper than `--input-nested`, or of a kind that is not opened",
+    )
+    NOT_WANTED = "not_wanted", "has faces, of which a recrop was asked for none"
+    EMPTY_ARCHIVE = "empty_archive", "is an archive in an archive that holds nothing"
+    FORGOTTEN = "forgotten", "was removed from the output, and is not to come back; it has no path"
+    DUPLICATE = "duplicate", "has the same bytes as an earlier one, with `--dedupe exact`"
 
 
-class MemberWarning(StrEnum):
+class MemberWarning(Code):
     """What was done with a doubt to a member that was read all the same."""
 
-    NAME_CHANGED = "name_changed"  # its crops go by another name than it has in the archive
+    NAME_CHANGED = "name_changed", "its crops go by another name than it has in the archive"
 
 
 class RedactedError(FacecropError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +15,7 @@ from intake.control.cleanup import Left, Old, find_old, remove_old
 from intake.control.connection import patience
 from intake.control.oldruns import old_runs
 from pipeline.progress import size_of
+from tasks.variables import HTTP_STORE
 
 _NAMED = 3  # places in one line
 
@@ -31,7 +31,7 @@ def clean_up(days: float, store: str | None, *, outputs: bool, remove: bool, as_
         remove: whether anything is to go at all.
         as_json: JSON objects instead of a table.
     """
-    store = store or os.environ.get("FACECROP_HTTP_STORE")
+    store = store or HTTP_STORE.read()
     if outputs and not store:
         complain("--batches: name the store, with --store or FACECROP_HTTP_STORE")
         return WRONG_USE

@@ -1,4 +1,4 @@
-"""How commands end, and how they complain."""
+"""How commands complain."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import sys
 import traceback
 
 from facecrop.errors import FacecropError
+from intake.cli.exits import ExitCode
 from intake.control.configured import configured_url
 from storage.errors import TransientError
 from storage.fs.redact import printable, shown
 
-DONE, FAILED, WRONG_USE, DONE_WITH_FAILURES, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, WRONG_USE, DONE_WITH_FAILURES, INTERRUPTED = ExitCode
 
 
 def plain(text: str) -> str:

@@ -32,6 +32,7 @@ from pipeline.settings import CropSettings
 from pipeline.summary import Summary
 from storage.fs.location import probe, resolve
 from storage.fs.redact import bare, shown, shown_uri
+from tasks.variables import CONSOLE_LEVEL
 
 Listener = Callable[[Snapshot], None]
 Run = Callable[[str, str, Listener], Summary]
@@ -83,7 +84,7 @@ def set_up_log(*, verbose: bool) -> None:
         logging.basicConfig(handlers=[to_stderr])
     else:
         logging.basicConfig(handlers=[logging.NullHandler()])
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault(CONSOLE_LEVEL.name, CONSOLE_LEVEL.value)
 
 
 class _Redacting(logging.Formatter):

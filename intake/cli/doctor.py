@@ -23,6 +23,7 @@ from intake.control.connection import ANSWER_SECONDS, api_url, explain_server
 from intake.control.trial import try_store
 from storage.errors import StorageError, TransientError
 from storage.fs.redact import shown
+from tasks.variables import DOCTOR_OUTPUT
 
 _STORE_SECONDS = 20  # for each step of the object store's check
 _STYLES = {"ok": "green", "bad": "bold red", "-": "dim"}
@@ -39,7 +40,7 @@ def examine(output: str | None, *, as_json: bool) -> int:
     """
     bad = 0
     out = console()
-    for check in _checks(output or os.environ.get("FACECROP_DOCTOR_OUTPUT")):
+    for check in _checks(output or DOCTOR_OUTPUT.read()):
         bad += check.status == "bad"
         if as_json:
             print(json.dumps(asdict(check)), flush=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from storage.fs.redact import shown
 from storage.output.finding import Wanted
 from storage.output.reading import OutputReader
 from storage.outputs import outputs_below
+from tasks.variables import HTTP_STORE
 
 
 def find(
@@ -27,7 +27,7 @@ def find(
         batch: an id, of a batch instead.
         as_json: one JSON object a photograph or batch.
     """
-    store = store or os.environ.get("FACECROP_HTTP_STORE")
+    store = store or HTTP_STORE.read()
     if not store:
         complain("name where the outputs lie, with --store or FACECROP_HTTP_STORE")
         return WRONG_USE

@@ -1,7 +1,4 @@
-"""The `facecrop` command.
-
-Exit codes: 0 done; 1 failed; 2 wrong use; 3 done, but some images failed; 130 interrupted.
-"""
+"""The `facecrop` command."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ from pipeline.settings import COMMON, CropSettings
 _SHORT = {("roster", "file"): "--roster", ("input", "dedupe"): "--dedupe"}
 """Another flag for a setting, that says it all."""
 
-_BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+BOUNDS = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+"""How a bound of a setting is told."""
 
 
 Flags = Mapping[tuple[str, str], str]
@@ -36,10 +37,10 @@ def add_options(
         everything: whether its help tells of all, or of those alone that most people choose by.
     """
     parser.set_defaults(settings={})
-    for group, model in _groups():
+    for group, model in groups():
         fields = [
             (name, field)
-            for name, field in _fields(model)
+            for name, field in fields_of(model)
             if not only or group in only or f"{group}.{name}" in only
         ]
         if not fields:
@@ -51,7 +52,7 @@ def add_options(
             choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
             short = _SHORT.get((group, name))
             section.add_argument(
-                _flag(group, name),
+                flag(group, name),
                 *([short] if short else []),
                 action=_Choose,
                 const=(group, name),
@@ -75,11 +76,11 @@ def read_options(flags: Flags, environ: Mapping[str, str]) -> CropSettings:
     """
     values: dict[str, dict[str, str]] = {}
     spelled: dict[tuple[str, str], str] = {}
-    for group, model in _groups():
-        for name, _ in _fields(model):
+    for group, model in groups():
+        for name, _ in fields_of(model):
             variable = f"FACECROP_{group}_{name}".upper()
             for value, spelling in (
-                (flags.get((group, name)), _flag(group, name)),
+                (flags.get((group, name)), flag(group, name)),
                 (environ.get(variable), variable),
             ):
                 if value is not None:
@@ -94,7 +95,8 @@ def read_options(flags: Flags, environ: Mapping[str, str]) -> CropSettings:
         ) from error
 
 
-def _groups() -> Iterator[tuple[str, type[BaseModel]]]:
+def groups() -> Iterator[tuple[str, type[BaseModel]]]:
+    """The groups of all settings, each with its model."""
     for group, field in CropSettings.model_fields.items():
         model = field.annotation
         assert isinstance(model, type)
@@ -102,12 +104,13 @@ def _groups() -> Iterator[tuple[str, type[BaseModel]]]:
         yield group, model
 
 
-def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """By the names that people use."""
+def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """The settings of a group, by the names that people use."""
     return ((field.alias or name, field) for name, field in model.model_fields.items())
 
 
-def _flag(group: str, name: str) -> str:
+def flag(group: str, name: str) -> str:
+    """The flag of a setting."""
     return f"--{group}-{name}".replace("_", "-")
 
 
@@ -115,7 +118,7 @@ def _help(field: FieldInfo) -> str:
     bounds = [
         text.format(getattr(bound, kind))
         for bound in field.metadata
-        for kind, text in _BOUNDS.items()
+        for kind, text in BOUNDS.items()
         if hasattr(bound, kind)
     ]
     default = f"default {field.default}" if field.default != "" else ""

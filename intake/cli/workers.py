@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 from collections import Counter
@@ -21,6 +20,7 @@ from intake.cli.asking import answer
 from intake.cli.console import DONE, fail
 from intake.control.filters import every, in_states, of_pool
 from intake.control.queues import pools
+from tasks.variables import KUBE_DEPLOYMENT
 
 _COMPOSE_FILE = Path(__file__).resolve().parents[2] / "infra" / "compose.yaml"
 _COMPOSE = ("docker", "compose", "-f", str(_COMPOSE_FILE))
@@ -126,7 +126,7 @@ def _status(worker: Worker) -> tuple[str, float | None]:
 
 def _scale(count: int, *, as_json: bool) -> int:
     """Has `count` workers run, on Kubernetes where it has them, else by Docker Compose."""
-    deployment = os.environ.get("FACECROP_KUBE_DEPLOYMENT") or "deployment/facecrop-worker"
+    deployment = KUBE_DEPLOYMENT.read()
     context, no_context = _probe("kubectl", "config", "current-context")
     name, no_deployment = _probe("kubectl", "get", deployment, "--output", "name")
     project, no_project = _probe(*_COMPOSE, "ps", "--quiet")

@@ -11,8 +11,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-_URL = "PREFECT_API_URL"
-_PROFILES = "PREFECT_PROFILES_PATH"
+from tasks.variables import API_URL, PREFECT_HOME, PROFILE, PROFILES_PATH
+
+_URL, _PROFILES = API_URL.name, PROFILES_PATH.name
 
 
 def configured_url() -> str | None:
@@ -27,16 +28,16 @@ def configured_url() -> str | None:
     )
     url = next((choice for choice in choices if choice is not None), None)
     if url is None:
-        home = os.environ.get("PREFECT_HOME") or Path.home() / ".prefect"
+        home = Path(PREFECT_HOME.read()).expanduser()
         profiles = (
             os.environ.get(_PROFILES)
             or dotenv.get(_PROFILES)
             or _entry(prefect, "profiles_path")
             or _entry(project, "tool", "prefect", "profiles_path")
-            or Path(home, "profiles.toml")
+            or home / "profiles.toml"
         )
         known = _toml(Path(profiles))
-        active = os.environ.get("PREFECT_PROFILE") or known.get("active")
+        active = PROFILE.read() or known.get("active")
         url = _entry(known, "profiles", active, _URL)
     return url or None
 

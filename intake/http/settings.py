@@ -13,7 +13,7 @@ from storage.errors import StorageError
 from storage.fs.location import resolve
 from storage.output.output import Output
 
-_PREFIX = "FACECROP_HTTP_"
+PREFIX = "FACECROP_HTTP_"
 GIB = 1 << 30
 
 
@@ -128,9 +128,9 @@ def read_settings(environ: Mapping[str, str]) -> ServiceSettings:
         ServiceError: a value cannot be, or a variable is misspelt.
     """
     given = {
-        name.removeprefix(_PREFIX).lower(): value
+        name.removeprefix(PREFIX).lower(): value
         for name, value in environ.items()
-        if name.startswith(_PREFIX)
+        if name.startswith(PREFIX)
     }
     try:
         return ServiceSettings.model_validate(given)
@@ -147,7 +147,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _complaint(fault: Any) -> str:
-    name = f"{_PREFIX}{fault['loc'][0]}".upper()
+    name = f"{PREFIX}{fault['loc'][0]}".upper()
     if fault["type"] == "extra_forbidden":
         return f"{name} is no setting of the service; see docs/operate/http.md"
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")

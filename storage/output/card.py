@@ -14,50 +14,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from storage.output.columns import FACES, MEMBERS, told_type
 from storage.output.counts import Counts
 
 _MARK = "# facecrop-card/1 sha256:"
 _BEGIN = re.compile(rf"---\n{_MARK}([0-9a-f]{{64}})\n".encode())
 _MOST_BYTES = 1 << 20
 _MEANINGS = {
+    **{column.name: column.about for column in (*MEMBERS, *FACES)},
     "image": "the crop: its file's bytes, and its name",
-    "member": "place of the photograph in the archive, from 0",
-    "path": "of the photograph in the archive",
     "folder": "that the photograph lies in",
-    "width": "of the upright photograph, in pixels",
-    "height": "of the upright photograph, in pixels",
-    "sha256": "of the photograph's file",
-    "rank": "0 for the face of its photograph that comes first, by `crop.pick`",
-    "page": "of the photograph's file, from 0",
-    "x": "of the face's box, in pixels of the upright photograph",
-    "y": "likewise",
-    "w": "likewise",
-    "h": "likewise",
-    "score": "how sure the detector was, 0 to 1",
-    "landmarks": "x, y of right eye, left eye, nose, right and left corner of the mouth",
-    "crop_x": "of what was cut out, in pixels of the upright photograph",
-    "crop_y": "likewise",
-    "crop_side": "likewise",
-    "outside": "share of the crop that lies past the photograph",
-    "turn": "degrees clockwise that the crop was turned by",
-    "roll": "degrees clockwise of the line of the eyes in the photograph",
-    "sharpness": "of the face's box, 0 to 1 (Crete et al., 2007)",
-    "crop": "path below this folder",
-    "pick_score": "what the face was ranked by, 0 to 1",
-    "sharpness_scale": "size of the pixels that the sharpness is of, over the full size",
-    "yaw": "degrees, to the right of the upright picture, estimated",
-    "pitch": "degrees, up, estimated",
-    "brightness": "mean of the luma of the face's box, 0 to 255",
-    "contrast": "its standard deviation",
-    "kept": "whether the face met the thresholds of the settings",
-    "kept_why": "codes: why it did not",
-    "crop_w": "of the crop, in pixels",
-    "crop_h": "likewise",
-    "crop_scale": "pixels of the crop a pixel of the photograph",
-    "eye_distance": "in pixels of the photograph",
-    "matrix": "2 x 3, by rows: from pixels of the upright photograph to those of the crop",
-    "head_height": "chin to crown, over the crop's height, estimated",
-    "eye_line": "of the eyes, from the crop's top, over its height",
 }
 
 
@@ -139,6 +105,4 @@ def _plain(text: str) -> str:
 
 
 def _type(kind: pa.DataType) -> str:
-    if pa.types.is_struct(kind):
-        return "Image"
-    return f"list of {kind.value_type}" if pa.types.is_list(kind) else str(kind)
+    return "Image" if pa.types.is_struct(kind) else told_type(kind)

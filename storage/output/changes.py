@@ -7,18 +7,19 @@ import io
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 
+from facecrop.errors import Code
 from storage.output.cells import cell
+from storage.output.columns import CHANGES, names
 
-CHANGE_COLUMNS = ("member", "path", "change", "bytes", "bytes_now")
+CHANGE_COLUMNS = names(CHANGES)
 
 
-class Change(StrEnum):
+class Change(Code):
     """What became of a file."""
 
-    GONE = "gone"
-    CHANGED = "changed"  # another size or version under the same name
+    GONE = "gone", "it is no longer there"
+    CHANGED = "changed", "it has another size or version under the same name"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from facecrop.errors import Code
 
 if TYPE_CHECKING:
     from storage.output.manifest import MemberRow
@@ -21,20 +22,26 @@ _BY_CODE = ("errors", "skips", "warnings", "rejects")
 _COUNTED_SINCE = ("not_kept", "none_kept", "gone", "changed", "unknown_photos", "missing_people")
 
 
-class Status(StrEnum):
+class Status(Code):
     """The result for a member. Every member has exactly one."""
 
-    CROPPED = "cropped"
-    NO_FACE = "no_face"
-    SKIPPED = "skipped"
-    FAILED = "failed"
+    CROPPED = "cropped", "faces were found in it"
+    NO_FACE = "no_face", "it was read, and no face was found"
+    SKIPPED = "skipped", "it was passed over: `error` says why"
+    FAILED = "failed", "it could not be cropped: `error` and `message` say why"
 
 
 @dataclass(slots=True)
 class Counts:
-    """Members of a batch, by their status; `faces` are counted as such.
+    """Members of a batch, by their status, and the faces in them.
 
     Attributes:
+        members: all that the archive has.
+        cropped: members with a face.
+        no_face: members without.
+        skipped: members that were passed over.
+        failed: members that could not be cropped.
+        faces: that were found.
         errors: members that failed, by their error's code.
         skips: members that were skipped, by the reason.
         warnings: members that were cropped, or had no face, by each warning of theirs.

@@ -19,20 +19,14 @@ import pyarrow.parquet as pq
 
 from storage.errors import OutputError
 from storage.fs.fingerprint import Fingerprint, written_at
+from storage.output.columns import LOT
 from storage.output.folder import Folder
 from storage.output.layout import LOTS, lot_name
 
 UNKNOWN = -1
 """The size of a file that nobody has asked for."""
 
-_SCHEMA = pa.schema(
-    [
-        pa.field("path", pa.string(), nullable=False),
-        pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("version", pa.string(), nullable=False),
-        pa.field("members", pa.int64(), nullable=False),
-    ]
-)
+_SCHEMA = pa.schema([column.field for column in LOT])
 _HEAD = b"facecrop.lot"  # in the metadata of the file
 _LOT = re.compile(r"(\d{6})(-[0-9a-f]{8})?\.parquet")
 

@@ -19,80 +19,26 @@ import pyarrow.parquet as pq
 
 from storage.errors import StorageError
 from storage.output.cells import as_text, cell
+from storage.output.columns import FACES, FAILED, MEMBERS, names
 from storage.output.counts import Counts, Status
 from storage.output.groups import LargeGroups
 from storage.output.people import Joined
 
-_NUMBER = pa.float32()
-FACE_FIELDS = [
-    pa.field("rank", pa.int32(), nullable=False),
-    pa.field("page", pa.int32()),  # from 0
-    pa.field("x", _NUMBER, nullable=False),
-    pa.field("y", _NUMBER, nullable=False),
-    pa.field("w", _NUMBER, nullable=False),
-    pa.field("h", _NUMBER, nullable=False),
-    pa.field("score", _NUMBER),
-    pa.field("landmarks", pa.list_(_NUMBER)),  # x, y of right eye, left eye, nose, mouth corners
-    pa.field("crop_x", pa.int32(), nullable=False),
-    pa.field("crop_y", pa.int32(), nullable=False),
-    pa.field("crop_side", pa.int32(), nullable=False),
-    pa.field("outside", _NUMBER),  # share of the crop that lies outside the image; null: unknown
-    pa.field("turn", pa.int32()),  # degrees clockwise that the crop was turned by to stand upright
-    pa.field("roll", _NUMBER),  # degrees clockwise of the line of the eyes, in the image
-    pa.field("sharpness", _NUMBER, nullable=False),
-    # null: the face was not to be kept, or photographs are written and no crops
-    pa.field("crop", pa.string()),
-    pa.field("pick_score", _NUMBER),
-    pa.field("sharpness_scale", _NUMBER),  # null: of an older Facecrop, whose sharpness is another
-    pa.field("yaw", _NUMBER),
-    pa.field("pitch", _NUMBER),
-    pa.field("brightness", _NUMBER),
-    pa.field("contrast", _NUMBER),
-    pa.field("kept", pa.bool_()),
-    pa.field("kept_why", pa.list_(pa.string())),  # codes: why it was not kept
-    pa.field("crop_w", pa.int32()),  # of the crop's file, in pixels
-    pa.field("crop_h", pa.int32()),
-    pa.field("crop_scale", _NUMBER),  # pixels of the crop a pixel of the image
-    pa.field("eye_distance", _NUMBER),  # pixels of the image
-    pa.field("matrix", pa.list_(pa.float64())),  # 2x3 by rows: pixels of the image to the crop's
-    pa.field("head_height", _NUMBER),  # shares of the crop's height, estimated
-    pa.field("eye_line", _NUMBER),
-]
-MEMBER_FIELDS = [
-    pa.field("member", pa.int64(), nullable=False),
-    pa.field("path", pa.string(), nullable=False),
-    pa.field("status", pa.string(), nullable=False),
-    pa.field("error", pa.string()),  # a code: why it failed or was skipped
-    pa.field("message", pa.string()),
-    pa.field("bytes", pa.int64(), nullable=False),
-    pa.field("width", pa.int32()),
-    pa.field("height", pa.int32()),
-    pa.field("faces", pa.int32(), nullable=False),
-    pa.field("decode_ms", _NUMBER),
-    pa.field("detect_ms", _NUMBER),
-    pa.field("crop_ms", _NUMBER),
-    pa.field("sha256", pa.string()),
-    pa.field("pages", pa.int32()),  # pictures in the file, where its format may have several
-    pa.field("warnings", pa.list_(pa.string())),  # codes: what was done with a doubt
-    pa.field("attempts", pa.int32(), nullable=False),  # above 1: failed, and was retried
-    pa.field("not_kept", pa.int32()),  # of the faces
-    pa.field("file", pa.string()),  # the photograph with its faces covered, where that was asked
-    pa.field("phash", pa.string()),  # 16 hexadecimal digits, alike where pictures look alike
-    pa.field("duplicate_of", pa.int64()),  # the member with the same bytes that was cropped instead
-]
+FACE_FIELDS = [column.field for column in FACES]
+MEMBER_FIELDS = [column.field for column in MEMBERS]
 MANIFEST_SCHEMA = pa.schema(MEMBER_FIELDS)
 FACES_SCHEMA = pa.schema([*MEMBER_FIELDS[:2], *FACE_FIELDS])
 PART_SCHEMA = pa.schema([*MEMBER_FIELDS, pa.field("face_rows", pa.list_(pa.struct(FACE_FIELDS)))])
 _CLAIM = b"facecrop.claim"  # in the metadata of a part
 # columns that came later than the others
 _SINCE = {"pages", "warnings", "not_kept", "file", "phash", "duplicate_of"}
-FAILED_COLUMNS = ("member", "path", "error", "message")
+FAILED_COLUMNS = names(FAILED)
 _MOST_SKIPPED = 100_000  # rows of `skipped.csv`: a disk's worth of other files is no news
 
 
 @dataclass(frozen=True, slots=True)
 class FaceRow:
-    """One face, as `faces.parquet` has it: see DATA.md for the columns."""
+    """One face, as `faces.parquet` has it: see `storage.output.columns`."""
 
     rank: int
     page: int | None
@@ -129,7 +75,7 @@ class FaceRow:
 
 @dataclass(frozen=True, slots=True)
 class MemberRow:
-    """One member, as `manifest.parquet` has it."""
+    """One member, as `manifest.parquet` has it: see `storage.output.columns`."""
 
     member: int
     path: str

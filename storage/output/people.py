@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.output.cells import cell
+from storage.output.columns import UNMATCHED, names
 from storage.output.counts import Counts, Status
 from storage.roster import Roster
 
@@ -20,7 +21,7 @@ PREFIX = "roster_"
 """Of the roster's columns in `manifest.parquet` and `faces.parquet`, so that none clashes."""
 
 PHOTO, PERSON = "photograph", "person"
-UNMATCHED_COLUMNS = ("what", "member", "path")
+UNMATCHED_COLUMNS = names(UNMATCHED)
 _MOST = 100_000  # rows of each kind in `unmatched.csv`
 
 

@@ -1,19 +1,8 @@
-"""Every doubt that a manifest may tell of is explained."""
-
-from pathlib import Path
+"""What a summary advises where something may have been missed."""
 
 from detection.errors import ImageWarning
 from pipeline.summary import Summary
-from storage.errors import MemberWarning
 from storage.output.counts import Counts
-
-OUTPUT = Path(__file__).resolve().parents[2] / "docs" / "crop" / "output.md"
-
-
-def test_the_document_says_what_each_warning_means() -> None:
-    rows = [line for line in OUTPUT.read_text().splitlines() if line.startswith("| `")]
-    explained = {line.split("`")[1] for line in rows}
-    assert {*ImageWarning, *MemberWarning} <= explained
 
 
 def test_the_summary_counts_what_may_be_missing_and_says_what_would_find_it() -> None:

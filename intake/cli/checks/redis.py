@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from intake.cli.checks.check import Check, since
 from storage.fs.redact import shown
+from tasks.variables import DOCKET_URL, MESSAGING
 
 _SECONDS = 5
 _TRUE = ("1", "true", "t", "yes", "y", "on")  # as Prefect reads a setting
@@ -18,14 +19,14 @@ def redis(environ: Mapping[str, str]) -> Iterator[Check]:
     messaging = _messaging_url(environ)
     if messaging:
         yield _ping("PREFECT_REDIS_MESSAGING_*", messaging)
-    docket = environ.get("PREFECT_SERVER_DOCKET_URL", "")
+    docket = environ.get(DOCKET_URL.name, "")
     if docket.startswith("redis"):
-        yield _ping("PREFECT_SERVER_DOCKET_URL", docket)
+        yield _ping(DOCKET_URL.name, docket)
 
 
 def _messaging_url(environ: Mapping[str, str]) -> str:
     """The Redis of prefect-redis's settings as a URL; "" if there are none."""
-    prefix = "PREFECT_REDIS_MESSAGING_"
+    prefix = MESSAGING.name.removesuffix("URL")
     given = {
         name.removeprefix(prefix): value
         for name, value in environ.items()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from intake.cli.exits import EXIT_CODES
 from intake.cli.options import add_options
 from intake.cli.parsers.values import (
     A_LINE,
-    EXIT_CODES,
     Commands,
     add_json,
     add_watch,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from intake.cli.parsers.values import EXIT_CODES, Commands, add_json, up_to, whole
+from intake.cli.exits import EXIT_CODES
+from intake.cli.parsers.values import Commands, add_json, up_to, whole
 
 _MOST_HOURS = 8784  # a year
 _MOST_WORKERS = 1000

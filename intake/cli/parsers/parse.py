@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any
 
+from intake.cli.exits import EXIT_CODES
 from intake.cli.parsers import batches, cropping, machines, preview, stores
-from intake.cli.parsers.values import EXIT_CODES
 
 
 def parse(argv: list[str] | None) -> tuple[str, dict[str, Any]]:
@@ -16,6 +16,13 @@ def parse(argv: list[str] | None) -> tuple[str, dict[str, Any]]:
     Raises:
         SystemExit: with 2, once the fault has been printed; with 0 after `--help`.
     """
+    everything = cropping.HELP_ALL in (sys.argv if argv is None else argv)
+    given = vars(grammar(everything=everything).parse_args(argv))
+    return given.pop("function"), given
+
+
+def grammar(*, everything: bool) -> argparse.ArgumentParser:
+    """Every command and flag; with all settings in their help, or those of most people."""
     parser = argparse.ArgumentParser(
         prog="facecrop",
         description="Find every face in an archive of photographs and cut each one out.",
@@ -30,13 +37,11 @@ def parse(argv: list[str] | None) -> tuple[str, dict[str, Any]]:
         help="print the version and exit",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    everything = cropping.HELP_ALL in (sys.argv if argv is None else argv)
     cropping.add_commands(commands, everything=everything)
     preview.add_commands(commands, everything=everything)
     for others in (batches, stores, machines):
         others.add_commands(commands)
-    given = vars(parser.parse_args(argv))
-    return given.pop("function"), given
+    return parser
 
 
 class _Version(argparse.Action):

@@ -6,8 +6,9 @@ import argparse
 from datetime import datetime, timedelta
 
 from detection.settings import PROFILES
+from intake.cli.exits import EXIT_CODES
 from intake.cli.parsers.cropping import SETTINGS, add_settings
-from intake.cli.parsers.values import EXIT_CODES, Commands, add_json, whole
+from intake.cli.parsers.values import Commands, add_json, whole
 from pipeline.preview import COUNT, MOST
 
 _MOST_WORKERS = 10_000

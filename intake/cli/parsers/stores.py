@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-from intake.cli.parsers.values import A_LINE, EXIT_CODES, Commands, add_json, up_to
+from intake.cli.exits import EXIT_CODES
+from intake.cli.parsers.values import A_LINE, Commands, add_json, up_to
 
 _MOST_DAYS = 3660  # ten years
 

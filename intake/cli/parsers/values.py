@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 from uuid import UUID
 
-EXIT_CODES = "exit codes: 0 done; 1 failed; 2 wrong use; 3 done, but some images failed"
 A_LINE = "print JSON objects, one a line"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
