@@ -2,7 +2,8 @@
 
 `crop` does a batch in this process, and `crop_archive` the same as a Prefect flow. `preview` says
 what a batch would come to, `recrop` cuts the faces of one out another way. Each name is imported
-when it is first used, so that importing this package costs and changes nothing.
+when it is first used, so that importing this package costs and changes nothing; so is
+`__version__`, which is that of pyproject.toml.
 """
 
 from importlib import import_module
@@ -41,6 +42,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("facecrop")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

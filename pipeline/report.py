@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from importlib.metadata import version
 from importlib.resources import files
 from itertools import islice
 from typing import Any, TypeVar
@@ -125,6 +126,7 @@ def page_data(
         "rate": summary.images_per_second,
         "created": created.isoformat(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": version("facecrop"),
         "packed": False,
         "sample": {
             "members": [_with_cut(row, "path") for row in sample.members],

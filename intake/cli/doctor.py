@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from importlib.metadata import version
 from uuid import uuid4
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -55,6 +57,7 @@ def examine(output: str | None, *, as_json: bool) -> int:
 
 
 def _checks(output: str | None) -> Iterator[Check]:
+    yield Check("Facecrop", "ok", f"{version('facecrop')}, Python {platform.python_version()}")
     try:
         with connection.server(ANSWER_SECONDS) as client:
             yield from _server_checks(client)

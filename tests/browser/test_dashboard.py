@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +268,7 @@ def test_the_report_opens_from_disk_filters_and_has_no_serious_fault(
     watched = Watched(page)
     page.goto(report.as_uri())
     expect(page.get_by_role("heading", level=1)).to_contain_text("school-2026.zip")
+    expect(page.locator("footer")).to_contain_text(f"Written by Facecrop {version('facecrop')}.")
     watched.shoot(f"report-{scheme}")
 
     shown = page.locator("#members-body tr")

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -39,6 +40,10 @@ from facecrop import CropSettings, RecropSettings, Summary, crop, recrop
 print("prefect" in sys.modules, os.environ == before)
 from facecrop import crop_archive
 print("prefect" in sys.modules, os.environ == before, crop_archive.name)
-print(hasattr(sys.modules["facecrop"], "nothing"))
+print(hasattr(sys.modules["facecrop"], "nothing"), sys.modules["facecrop"].__version__)
 """)
-    assert told.splitlines() == ["False True", "True True crop-archive", "False"]
+    assert told.splitlines() == [
+        "False True",
+        "True True crop-archive",
+        f"False {version('facecrop')}",
+    ]

@@ -7,6 +7,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -261,6 +262,7 @@ def test_probes_and_documents(on_disk: Web, sample: Path) -> None:
     labels = 'method="POST",route="/api/batch/upload-zip",status="201"'
     assert f"facecrop_http_requests_total{{{labels}}} 1.0" in text
     document = body(on_disk.client.get("/openapi.json"), 200)
+    assert document["info"]["version"] == version("facecrop")
     assert "CropSettings" in document["components"]["schemas"]
     page = on_disk.client.get("/docs").text
     outside = re.findall(r"<(?:script|link)[^>]*https://[^>]*>", page)

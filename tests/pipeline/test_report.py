@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib.metadata import version
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -144,6 +145,7 @@ def test_a_page_says_what_the_batch_came_to(tmp_path: Path) -> None:
     counts = ("members", "faces", "cropped", "no_face", "failed", "skipped", "seconds", "rate")
     assert [data[name] for name in counts] == [4, 2, 1, 1, 1, 1, 12.5, 0.32]
     assert data["errors"] == {"corrupt_image": 1}
+    assert data["version"] == version("facecrop")
     assert [row["path"] for row in data["sample"]["members"]] == [row.path for row in rows]
     first, second = data["shown"]
     assert (first["of"], first["score"], first["box"]) == (0, 0.875, [10, 21, 30, 40])
