@@ -12,12 +12,13 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-_SILENCE = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
+_HEARD = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
 START = timedelta(minutes=10)
 """In which a run that was taken has to start: its container's image may have to be pulled first."""
 
+SILENCE = "facecrop: a silent run has crashed"
 RESUMES = "facecrop: a crashed batch is resumed"
-"""The name of the automation that does it."""
+"""The names of the automations that do it."""
 
 _ELSEWHERE = {
     "prefect.flow-run.Completed",
@@ -39,18 +40,18 @@ def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
         deployments: whose runs send heartbeats: those in our work pools, and no others.
     """
     return AutomationCore(
-        name="facecrop: a silent run has crashed",
+        name=SILENCE,
         description="Marks a run Crashed when its heartbeat stops: its process or machine died.",
         trigger=of_runs(
             deployments,
             {*_ELSEWHERE, "prefect.flow-run.heartbeat"},
-            missing_for=_SILENCE,
+            missing_for=_HEARD,
             after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
         ),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"No heartbeat for {_SILENCE.seconds} s: its process or machine died.",
+                message=f"No heartbeat for {_HEARD.seconds} s: its process or machine died.",
             )
         ],
     )

@@ -25,17 +25,7 @@ from uuid import UUID
 import anyio
 import anyio.abc
 import httpx
-from prefect.client.schemas.filters import (
-    FlowFilter,
-    FlowFilterName,
-    FlowRunFilter,
-    FlowRunFilterEndTime,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-    WorkPoolFilter,
-    WorkPoolFilterName,
-)
-from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import Pause
 from prefect.settings import (
@@ -53,14 +43,11 @@ from prefect.workers.process import (
 )
 from pydantic import Field, PrivateAttr
 
-from deployments.automations import RESUMES, START
 from deployments.due import runs_due
+from deployments.lost import LostRuns
 from deployments.warm.runs import COLD, WarmRuns, warm_runs
 
 _RESCHEDULE_SECONDS = 20  # of a container's grace time, should the server not answer at once
-_UNSTARTED = START + timedelta(minutes=1)  # the automation is first
-_UNRESUMED = timedelta(minutes=1)  # likewise
-_FORGOTTEN = timedelta(hours=1)  # who lets a crashed batch be for so long does not wait for it
 
 
 class FacecropJob(ProcessJobConfiguration):
@@ -101,6 +88,7 @@ class FacecropWorker(ProcessWorker):
     _display_name = "Facecrop process"
     _description = "Runs flow runs as processes, and reschedules them when it is stopped."
 
+    _lost: LostRuns | None = None
     _warm: WarmRuns | None = None
     _listener: asyncio.Task[None] | None = None
 
@@ -132,8 +120,10 @@ class FacecropWorker(ProcessWorker):
         # watches a run for that begins with its process.
         with temporary_settings({PREFECT_WORKER_ENABLE_CANCELLATION: True}):
             await super().sync_with_backend()
-        await self._reschedule_unstarted()
-        await self._resume_crashed()
+        if self._lost is None and self._work_pool is not None:
+            self._lost = LostRuns(self.client, self._work_pool.name, self._logger)
+        if self._lost is not None:
+            await self._lost.find()
         self._warm_up()
         self._listen()
 
@@ -237,55 +227,6 @@ class FacecropWorker(ProcessWorker):
             variables = self._work_pool.base_job_template["variables"]["properties"]
             if variables.get("warm", {}).get("default", True):
                 self._warm = warm_runs(_of_runs(variables.get("env", {}).get("default") or {}))
-
-    async def _reschedule_unstarted(self) -> None:
-        """Schedules runs of this pool again that a worker took and never started.
-
-        The automation for these waits for an event, which may be lost with the server that wrote
-        the state, and then nobody else would.
-        """
-        if self._work_pool is None:
-            return
-        taken = await self.client.read_flow_runs(
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._work_pool.name])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
-            ),
-        )
-        for run in taken:
-            state = run.state
-            if state is not None and datetime.now(UTC) - state.timestamp > _UNSTARTED:
-                await self._schedule_again(run, "It was taken and never started.")
-
-    async def _resume_crashed(self) -> None:
-        """Schedule batches of this pool again that have crashed, where the automation did not.
-
-        It waits for an event, which is lost where Redis or the services die with it.
-        """
-        if self._work_pool is None:
-            return
-        now = datetime.now(UTC)
-        crashed = await self.client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=["crop-archive"])),
-            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[self._work_pool.name])),
-            flow_run_filter=FlowRunFilter(
-                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CRASHED])),
-                end_time=FlowRunFilterEndTime(after_=now - _FORGOTTEN),
-            ),
-        )
-        left = [run for run in crashed if run.state and now - run.state.timestamp > _UNRESUMED]
-        if not left:
-            return
-        automations = await self.client.read_automations_by_name(RESUMES)
-        if not any(automation.enabled for automation in automations):
-            return  # an operator wants them to stay
-        for run in left:
-            await self._schedule_again(run, "It crashed, and nothing resumed it.")
-
-    async def _schedule_again(self, run: FlowRun, why: str) -> None:
-        after: State[Any] = AwaitingRetry(message=why)
-        await self.client.set_flow_run_state(run.id, after, force=True)
-        self._logger.warning("%s is due again: %s", run.name, why)
 
     async def _reschedule(self, flow_run: FlowRun) -> None:
         logger = self.get_flow_run_logger(flow_run)

@@ -1,17 +1,25 @@
 """How a worker asks for work, and what it sets right that nobody else has."""
 
 import asyncio
+import logging
+import os
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
-from prefect.states import Crashed
+from prefect.client.orchestration import get_client
+from prefect.events import emit_event
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
+from prefect.states import Crashed, Running
 
-from deployments.automations import RESUMES
+from deployments.automations import RESUMES, SILENCE
+from deployments.lost import LostRuns
 from deployments.worker import FacecropWorker
 from intake.cli.samples import write_sample
-from tests.workers import remove_unended_runs, state, states, submit, this_client
+from tests.services import DATABASE
+from tests.workers import remove_unended_runs, state, states, submit, this_client, wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
@@ -84,12 +92,78 @@ def test_a_crashed_batch_that_nothing_resumed_is_due_again(
         assert state(run.id).is_crashed()  # somebody may be about to resume it
         if switched_on:
             client.resume_automation(automation.id)
-        monkeypatch.setattr("deployments.worker._UNRESUMED", timedelta(0))
+        monkeypatch.setattr("deployments.lost._LATER", timedelta(0))
         looked_after()
         assert ("AwaitingRetry" in states(run.id)) is switched_on  # and perhaps taken by now
     finally:
         client.resume_automation(automation.id)
         client.delete_flow_run(run.id)
+
+
+@pytest.mark.parametrize("switched_on", [True, False])
+def test_a_run_has_crashed_that_is_silent_while_events_arrive(
+    deployed: dict[str, str], tmp_path: Path, switched_on: bool
+) -> None:
+    client = this_client()
+    [automation] = client.read_automations_by_name(SILENCE)
+    client.pause_automation(automation.id)  # as if it had not been told that they run
+    silent, heard, _new = runs = [
+        submit(str(tmp_path / "photos.zip"), str(tmp_path / str(number)), {}).id
+        for number in range(3)
+    ]
+
+    async def look() -> None:
+        async with get_client() as asked:
+            lost = LostRuns(asked, "facecrop-process", logging.getLogger())
+            before = probes()
+            await lost.find()
+            assert str(state(silent).name) == "Running"  # its heartbeats may be on their way
+            if switched_on:
+                await asyncio.to_thread(wait, lambda: probes() > before)
+            await lost.find()
+
+    try:
+        for run in runs:
+            client.set_flow_run_state(run, Running(), force=True)
+        asyncio.run(began_long_ago([silent, heard]))
+        heart = f"prefect.flow-run.{heard}"
+        emit_event("prefect.flow-run.heartbeat", {"prefect.resource.id": heart})
+        wait(lambda: events(EventFilter(resource=EventResourceFilter(id=[heart]))) > 0)
+        if switched_on:
+            client.resume_automation(automation.id)
+        asyncio.run(look())
+        found = {run: str(state(run).name) for run in runs}
+        assert found == dict.fromkeys(runs, "Running") | (
+            {silent: "Crashed"} if switched_on else {}
+        )
+    finally:
+        client.resume_automation(automation.id)
+        for run in runs:
+            client.delete_flow_run(run)
+
+
+def events(wanted: EventFilter) -> int:
+    """How many of these events are on record."""
+    return this_client().read_events(wanted, limit=1).total
+
+
+def probes() -> int:
+    return events(EventFilter(event=EventNameFilter(name=["facecrop.worker.probe"])))
+
+
+async def began_long_ago(runs: list[UUID]) -> None:
+    """Have runs have begun an hour ago, in the server's database: its API takes nobody's clock."""
+    server = await asyncpg.connect(os.environ[DATABASE].replace("+asyncpg", ""))
+    ago = "- interval '1 hour'"
+    try:
+        begun = f"UPDATE flow_run SET start_time = start_time {ago} WHERE id = any($1)"
+        await server.execute(begun, runs)
+        states = (
+            f"UPDATE flow_run_state SET timestamp = timestamp {ago} WHERE flow_run_id = any($1)"
+        )
+        await server.execute(states, runs)
+    finally:
+        await server.close()
 
 
 def looked_after() -> None:

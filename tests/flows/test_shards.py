@@ -364,7 +364,8 @@ def test_a_run_that_was_taken_and_never_started_is_due_again(
 
     asyncio.run(look_after_it())
     assert state(run.id).is_pending()  # somebody may be about to start it
-    monkeypatch.setattr("deployments.worker._UNSTARTED", timedelta(0))
+    monkeypatch.setattr("deployments.lost.START", timedelta(0))
+    monkeypatch.setattr("deployments.lost._LATER", timedelta(0))
     asyncio.run(look_after_it())
     assert "AwaitingRetry" in states(run.id)  # and perhaps taken by now
     start_worker("next")
