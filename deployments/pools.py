@@ -77,7 +77,7 @@ def apply_pool(
 def job_template(worker: type[BaseWorker[Any, Any, Any]]) -> dict[str, Any]:
     """What a run of this kind of pool is started with."""
     if worker.type == "kubernetes":
-        template: dict[str, Any] = json.loads(Path(JOB_TEMPLATE.read()).read_text())
+        template: dict[str, Any] = json.loads(Path(JOB_TEMPLATE.read()).read_text("utf-8"))
     else:
         template = worker.get_default_base_job_template()
     for variable, value in _defaults(worker).items():

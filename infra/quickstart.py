@@ -1,7 +1,8 @@
-"""Starts a Prefect server and Facecrop's deployment in the background, and crops an archive there.
+"""Installs Facecrop, starts a Prefect server and its deployment in the background, and crops there.
 
 What it starts goes on after it, so that its UI can be used and a second call is quick;
-`--stop` ends it. All that it keeps is in `.facecrop/` and `facecrop-output/` at the root.
+`--stop` ends it. All that it keeps is in `.venv/`, `.facecrop/` and `facecrop-output/` at the root.
+Run by any Python from 3.11 on, which `quickstart.sh` and `quickstart.ps1` find.
 """
 
 from __future__ import annotations
@@ -9,26 +10,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from infra import background
+from infra.install import PYTHON, ROOT, InstallError, set_up
+
 STATE = ROOT / ".facecrop"
 OUTPUT = ROOT / "facecrop-output"
-BIN = Path(sys.executable).parent
 
 _DEPLOYMENT = "crop-archive/local"
 _PREFERRED_PORT = 4200
 _READY_SECONDS = 180
-_STOP_SECONDS = 20
 _SAMPLE_MEMBERS = 200
 _DONE_WITH_FAILED_IMAGES = 3
+_POWERSHELL = r"powershell -ExecutionPolicy Bypass -File infra\quickstart.ps1"
+_CALL = _POWERSHELL if sys.platform == "win32" else "bash infra/quickstart.sh"
 
 
 class QuickstartError(Exception):
@@ -40,14 +45,20 @@ def main() -> int:
     arguments = _arguments()
     if arguments.stop:
         return stop()
+    archive = arguments.archive
+    if archive is not None and "://" not in archive:
+        archive = str(local(archive))
+    os.chdir(ROOT)  # Windows looks for programs in the current folder first
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or every process compiles all it imports
     try:
-        return start(arguments.archive, arguments.started_in)
-    except QuickstartError as error:
+        set_up("requirements.lock")
+        return start(archive)
+    except (InstallError, QuickstartError) as error:
         print(f"quickstart: {error}", file=sys.stderr)
         return 1
 
 
-def start(archive: str | None, started_in: Path) -> int:
+def start(archive: str | None) -> int:
     """Start what is not running yet, then crop the archive and say where everything is."""
     STATE.mkdir(exist_ok=True)
     port = _server()
@@ -58,17 +69,25 @@ def start(archive: str | None, started_in: Path) -> int:
         if not source.exists():
             _facecrop(["sample", str(source), "--count", str(_SAMPLE_MEMBERS)], environment)
         archive = str(source)
-    elif "://" not in archive:
-        archive = str((started_in / archive).resolve())
-    name = archive.rstrip("/").rpartition("/")[2]
+    name = Path(archive.rstrip("/")).name
     print(f"Cropping {archive}", flush=True)
     code = _facecrop(["submit", archive, "--output", str(OUTPUT / name), "--watch"], environment)
     print(
         f"\nPrefect UI  http://127.0.0.1:{port}/v2/runs\n"
-        "Stop it     bash infra/quickstart.sh --stop\n"
-        "Again       bash infra/quickstart.sh ARCHIVE"
+        f"Stop it     {_CALL} --stop\n"
+        f"Again       {_CALL} ARCHIVE"
     )
     return 0 if code == _DONE_WITH_FAILED_IMAGES else code
+
+
+def local(archive: str) -> Path:
+    """Where an archive of this machine is.
+
+    Windows PowerShell 5.1 hands on `"C:\\My photographs\\"` with a quote as its last sign.
+    """
+    if sys.platform == "win32":
+        archive = archive.rstrip('"')
+    return Path(archive).resolve()
 
 
 def stop() -> int:
@@ -77,7 +96,7 @@ def stop() -> int:
         record = _read(name)
         if record is None:
             continue
-        _end(int(record["pid"]))
+        background.end(record["pid"], _mark())
         _record(name).unlink()
         print(f"stopped the {name}")
     return 0
@@ -98,35 +117,33 @@ def _server() -> int:
         "DO_NOT_TRACK": "1",
     }
     environment.pop("PREFECT_API_URL", None)
-    prefect = str(BIN / "prefect")
-    command = [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    process = _launch("server", command, environment)
+    prefect = ["-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    process = _launch("server", prefect, environment)
     _wait_for(f"{api}/ready", process, "server")
     _write("server", process.pid, port)
     return port
 
 
-def _runner(port: int, environment: dict[str, str]) -> None:
+def _runner(port: int, environment: Mapping[str, str]) -> None:
     """The process that runs what is handed to the deployment."""
     if _read("runner") is not None:
         return
-    process = _launch("runner", [str(BIN / "python"), "-P", "-m", "deployments.serve"], environment)
+    process = _launch("runner", ["-m", "deployments.serve"], environment)
     url = f"http://127.0.0.1:{port}/api/deployments/name/{_DEPLOYMENT}"
     _wait_for(url, process, "runner")
     _write("runner", process.pid, port)
 
 
-def _launch(name: str, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    with (STATE / f"{name}.log").open("ab") as log:
-        return subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,  # a group of its own, which `--stop` ends as a whole
-        )
+def _launch(
+    name: str, arguments: list[str], environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    log = STATE / f"{name}.log"
+    return background.launch(PYTHON, arguments, _mark(), log, ROOT, environment)
+
+
+def _mark() -> str:
+    """What tells the processes of this project's quickstart from those of all others."""
+    return f"facecrop={STATE}"
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], name: str) -> None:
@@ -140,19 +157,21 @@ def _wait_for(url: str, process: subprocess.Popen[bytes], name: str) -> None:
         if process.poll() is not None:
             raise QuickstartError(f"the {name} ended at once; see {STATE / name}.log")
         time.sleep(0.3)
-    _end(process.pid)
+    background.end(process.pid, _mark())
     raise QuickstartError(f"the {name} was not ready in {_READY_SECONDS} s; see {STATE / name}.log")
 
 
-def _facecrop(arguments: list[str], environment: dict[str, str]) -> int:
-    return subprocess.run([BIN / "facecrop", *arguments], env=environment, check=False).returncode
+def _facecrop(arguments: list[str], environment: Mapping[str, str]) -> int:
+    command = [str(PYTHON), "-P", "-m", "facecrop", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _free_port() -> int:
     """Prefect's usual port, or another where something listens on that."""
     for port in (_PREFERRED_PORT, 0):
         with socket.socket() as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sys.platform != "win32":  # where it lets two listen on one port
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 listener.bind(("127.0.0.1", port))
             except OSError:
@@ -175,41 +194,16 @@ def _read(name: str) -> dict[str, int] | None:
         record: dict[str, int] = json.loads(_record(name).read_text())
     except FileNotFoundError:
         return None
-    if _is_ours(record["pid"]):
+    if background.is_running(record["pid"], _mark()):
         return record
     _record(name).unlink()
     return None
 
 
-def _is_ours(pid: int) -> bool:
-    """Whether a process lives and was started from this project: numbers are given out again."""
-    proc = Path(f"/proc/{pid}/cmdline")
-    if proc.parent.parent.joinpath("self").exists():
-        line = proc.read_bytes() if proc.exists() else b""
-    else:
-        shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True)
-        line = shown.stdout
-    return str(BIN).encode() in line
-
-
-def _end(pid: int) -> None:
-    deadline = time.monotonic() + _STOP_SECONDS
-    try:
-        os.killpg(pid, signal.SIGTERM)
-        while _is_ours(pid) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        os.killpg(pid, signal.SIGKILL)  # what it has left
-    except ProcessLookupError:
-        return
-
-
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bash infra/quickstart.sh", description=__doc__)
+    parser = argparse.ArgumentParser(prog=_CALL, description=__doc__)
     parser.add_argument("archive", nargs="?", help="a sample is made where none is named")
     parser.add_argument("--stop", action="store_true", help="end what earlier calls started")
-    parser.add_argument(
-        "--from", dest="started_in", type=Path, default=Path.cwd(), help=argparse.SUPPRESS
-    )
     return parser.parse_args()
 
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Facecrop on this machine, with a Prefect server and its UI.
+# Facecrop on this machine, with a Prefect server and its UI. On Windows: quickstart.ps1.
 #   bash infra/quickstart.sh [ARCHIVE]   sets up, starts the server, crops ARCHIVE (a sample if none)
 #   bash infra/quickstart.sh --stop      ends what it started
 set -euo pipefail
-started_in=$PWD
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source infra/setup.sh
-set_up requirements.lock
-exec .venv/bin/python infra/quickstart.py --from "$started_in" "$@"
+# shellcheck source=infra/setup.sh
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+python=$(find_python)
+exec "$python" "$infra/quickstart.py" "$@"

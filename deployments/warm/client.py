@@ -13,21 +13,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from detection.forking.request import Forked, NotForkedError
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
 
 def main() -> None:
     """Have a run forked, and wait for its end."""
     path, *command = sys.argv[1:]
-    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)  # until there is someone to tell
+    passed_on = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    signal.pthread_sigmask(signal.SIG_BLOCK, passed_on)  # until there is someone to tell
     try:
         run = Forked(path, os.environ, (0, 1, 2))
     except NotForkedError:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
         os.execv(command[0], command)
-    for number in _PASSED_ON:
+    for number in passed_on:
         signal.signal(number, lambda number, _: run.send_signal(number))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on)
     code = run.wait()
     if code < 0:
         if -code != signal.SIGKILL:

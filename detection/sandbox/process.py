@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from detection.errors import DetectorError, ImageError, MachineError, one_line
 from detection.forking.request import Forked, NotForkedError
@@ -52,6 +52,11 @@ _MALLOC = {
     **dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(_KEPT_FREE)),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # pages of 2 MiB where the system leaves the choice
 }
+
+# Ctrl-C in a terminal goes to a whole group, and is for the parent alone
+_OWN_GROUP: dict[str, Any] = {"process_group": 0}
+if sys.platform == "win32":
+    _OWN_GROUP = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
 
 FORK_SERVER = "FACECROP_FORK_SERVER"
 """The variable that names the socket of a server that forks children."""
@@ -258,8 +263,7 @@ def _started(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], _Pipes]:
         # not this process's: a hostile image would write on somebody's terminal
         stderr=subprocess.PIPE,
         env=child_environment(os.environ),
-        # Ctrl-C in a terminal goes to a whole group, and is for the parent alone
-        process_group=None if sys.platform == "win32" else 0,
+        **_OWN_GROUP,
     )
     assert process.stdin
     assert process.stdout

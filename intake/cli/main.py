@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from tasks.environment import set_environment
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # a pipe's on Windows has some 250 signs, and an archive's name may have others
+        sys.stdout.reconfigure(errors="backslashreplace")
     function, given = parse(argv)
     set_environment()
     # NumPy comes with pyarrow and starts a thread a core, which nothing here uses

@@ -8,12 +8,15 @@ up the files that the process may open, and with them its means to answer anybod
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
+import sys
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+if sys.platform != "win32":
+    import resource
 
 _OTHER_FILES = 256  # for uploads, downloads, storage and the Prefect server
 _FEWEST = 64
@@ -126,7 +129,14 @@ class Server(uvicorn.Server):
 
 def most_connections(wanted: int) -> int:
     """How many there may be, once the process may open as many files as it can be let."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    files = wanted + _OTHER_FILES if hard == resource.RLIM_INFINITY else hard
+    files = wanted + _OTHER_FILES
+    if sys.platform != "win32":  # which has no such bound on sockets
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if hard != resource.RLIM_INFINITY:
+            files = hard  # of an unlimited number no more than needed: macOS does not give all
+        if soft != resource.RLIM_INFINITY and files > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+            except (OSError, ValueError):  # macOS has a bound of its own besides
+                files = soft
     return max(_FEWEST, min(wanted, files - _OTHER_FILES))

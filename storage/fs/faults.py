@@ -24,6 +24,10 @@ _TRANSIENT_ERRNOS = frozenset(
     )
     if hasattr(errno, name)  # Windows has not all of them
 )
+# Its own codes say more than the number that Python makes of them: a file that another program has
+# open (32, 33), such as a virus scanner, and a network share that is away (59, 64, 121).
+_TRANSIENT_ON_WINDOWS = frozenset((32, 33, 59, 64, 121))
+_LONGEST_ON_WINDOWS = 259  # characters of a path, where long ones are not enabled
 _THROTTLED = frozenset(
     ("SlowDown", "Throttling", "ThrottlingException", "RequestTimeout", "RequestLimitExceeded")
 )
@@ -105,6 +109,11 @@ def translate(
     if any(map(_is_transient, causes)):
         return TransientError(f"{line}: {detail}")
     if isinstance(error, FileNotFoundError):
+        if sys.platform == "win32" and len(str(error.filename)) > _LONGEST_ON_WINDOWS:
+            return permanent(
+                f"{line}: Windows takes no path above {_LONGEST_ON_WINDOWS} characters here; "
+                "enable long paths (LongPathsEnabled), or choose a folder with a shorter path"
+            )
         return permanent(f"{line}: not found; check the spelling of the path")
     if isinstance(error, PermissionError):
         return permanent(f"{line}: permission denied; check who may access it")
@@ -130,6 +139,8 @@ def _is_transient(error: BaseException) -> bool:
         *_imported(_AWS, "ConnectionError", "HTTPClientError", "ResponseStreamingError"),
     )
     if isinstance(error, unreached):
+        return True
+    if getattr(error, "winerror", None) in _TRANSIENT_ON_WINDOWS:
         return True
     return isinstance(error, OSError) and error.errno in _TRANSIENT_ERRNOS
 

@@ -6,7 +6,6 @@ with FACECROP_SCREENSHOTS_DATA=FOLDER the paths in them are those that a user wo
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from infra import background, quickstart
 from infra.servers.process import descendants
 from intake.cli.samples import write_sample
 from intake.http.keys import make_key
@@ -32,7 +32,6 @@ from tests.workers import wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.browser]
 
-ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
 MEMBERS = 2000  # many enough that a quick machine is seen half way
 # However busy the machine is, these end a test that hangs, and nothing else.
@@ -76,23 +75,21 @@ class Stack:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    spec = importlib.util.spec_from_file_location("quickstart", ROOT / "infra" / "quickstart.py")
-    assert spec is not None
-    assert spec.loader is not None
-    quickstart: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(quickstart)
     folder = tmp_path_factory.mktemp("quickstart")
-    quickstart.STATE = folder / "state"
-    quickstart.STATE.mkdir()
-    try:
-        port = quickstart._server()
-        url = f"http://127.0.0.1:{port}"
-        quickstart._runner(port, {**os.environ, "PREFECT_API_URL": f"{url}/api"})
-        data = Path(os.environ.get("FACECROP_SCREENSHOTS_DATA", folder))
-        runner = quickstart._read("runner")["pid"]
-        yield Stack(url, f"{url}/v2", runner, data / "school-2026.zip", data / "crops")
-    finally:
-        quickstart.stop()
+    pids = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quickstart, "STATE", folder / "state")
+        quickstart.STATE.mkdir()
+        try:
+            port = quickstart._server()
+            url = f"http://127.0.0.1:{port}"
+            quickstart._runner(port, {**os.environ, "PREFECT_API_URL": f"{url}/api"})
+            data = Path(os.environ.get("FACECROP_SCREENSHOTS_DATA", folder))
+            pids = [(quickstart._read(name) or {})["pid"] for name in ("runner", "server")]
+            yield Stack(url, f"{url}/v2", pids[0], data / "school-2026.zip", data / "crops")
+        finally:
+            quickstart.stop()
+        assert not any(background.is_running(pid, quickstart._mark()) for pid in pids)
 
 
 @pytest.fixture(scope="module")

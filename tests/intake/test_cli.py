@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_a_batch_without_failures_exits_0_and_says_what_came_of_it(
     assert out.startswith(f"{pair}: 2 images, 1 faces\n")
     assert f"manifest  {tmp_path}/out/manifest.parquet" in out
     assert "Traceback" not in err
+
+
+def test_an_output_that_lacks_a_name_s_signs_is_written_to_all_the_same(
+    pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = pair.rename(tmp_path / "фото.zip")
+    with TextIOWrapper(BytesIO(), encoding="cp1252") as pipe:  # as Windows has it
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert main(["crop", "--no-prefect", str(archive), "--output", str(tmp_path / "out")]) == 0
+        pipe.seek(0)
+        assert r"\u0444\u043e\u0442\u043e.zip: 2 images" in pipe.read()
 
 
 @either_way

@@ -1,10 +1,13 @@
 import asyncio
+import resource
+import sys
 import time
 from collections import Counter
 
 import pytest
 
 from intake.http.cache import Recent
+from intake.http.connections import most_connections
 from intake.http.limits import Slots, TokenBucket
 from intake.http.problems import ProblemError
 
@@ -56,3 +59,39 @@ def test_many_who_ask_at_once_cost_one_look() -> None:
 
     asyncio.run(ask())
     assert looks == {"a": 3, "b": 1, "bad": 1}
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "refused", "most", "asked"),
+    [
+        (1024, 4096, False, 3840, [4096]),
+        (1024, 1 << 20, False, 5000, [1 << 20]),
+        (256, resource.RLIM_INFINITY, False, 5000, [5256]),  # macOS
+        (1024, resource.RLIM_INFINITY, True, 768, [5256]),  # macOS, whose own bound is lower
+        (resource.RLIM_INFINITY, resource.RLIM_INFINITY, False, 5000, []),
+    ],
+)
+def test_connections_are_as_many_as_files_may_be_open(
+    soft: int,
+    hard: int,
+    refused: bool,
+    most: int,
+    asked: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[int] = []
+
+    def setrlimit(_: int, limits: tuple[int, int]) -> None:
+        said.append(limits[0])
+        if refused:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    assert most_connections(5000) == most
+    assert said == asked
+
+
+def test_windows_bounds_no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert most_connections(5000) == 5000

@@ -1,6 +1,7 @@
 import errno
 import os
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -183,6 +184,27 @@ def test_translate(error: Exception, transient: bool) -> None:
     assert isinstance(meaning, StorageError) is not transient
     assert str(meaning).startswith("cannot write s3://b/out: ")
     assert "\n" not in str(meaning)
+
+
+class WindowsFileError(PermissionError):
+    """As Windows raises it, with a code of its own."""
+
+    def __init__(self, winerror: int) -> None:
+        super().__init__(errno.EACCES, "x")
+        self.winerror = winerror
+
+
+def test_translate_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    def meaning(error: OSError) -> StorageError | TransientError:
+        return translate(error, "C:\\out", "write", OutputError)
+
+    assert isinstance(meaning(WindowsFileError(32)), TransientError)  # another program has it open
+    assert isinstance(meaning(WindowsFileError(5)), OutputError)
+    too_long = FileNotFoundError(errno.ENOENT, "x", "C:\\" + 257 * "a")
+    assert "not found" in str(meaning(too_long))
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "enable long paths" in str(meaning(too_long))
+    assert "not found" in str(meaning(FileNotFoundError(errno.ENOENT, "x", "C:\\a")))
 
 
 def test_is_missing() -> None:
