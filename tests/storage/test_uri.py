@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import example, given, settings
@@ -343,3 +344,23 @@ def test_errors_of_an_address_that_cannot_be_tell_no_password() -> None:
             probe(resolve(uri))
         assert "hush" not in str(told.value)
         assert shown(str(told.value)) == str(told.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["C:\\photos.zip", "c:/photos.zip", "C:photos.zip", r"\\server\share\photos.zip"]
+)
+def test_a_drive_is_no_scheme(path: str) -> None:
+    found = canonical(path)
+    assert found.is_local
+    assert found.text == path
+    assert joined("s3://lists/", path) == path or path == "C:photos.zip"
+
+
+def test_addresses_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.fs.uri.os", SimpleNamespace(name="nt"))
+    assert canonical("file:///C:/my%20photos/a.zip").text == "C:/my photos/a.zip"
+    assert canonical("file://C:\\photos\\a.zip").text == "C:\\photos\\a.zip"
+    assert folder_of("C:\\lists\\all.txt") == "C:\\lists\\"
+    assert folder_of("C:/lists/all.txt") == "C:/lists/"
+    with pytest.raises(ArchiveError, match="only paths of this machine"):
+        canonical("file://server/share/a.zip")
