@@ -74,6 +74,8 @@ class Files:
         while some := list(itertools.islice(names, self._at_once)):
             found = folder.objects.get([folder.path(name) for name in some])
             for name, data in zip(some, found, strict=True):
+                if isinstance(data, FileNotFoundError):
+                    raise FileNotFoundError(name) from data
                 if isinstance(data, Exception):
                     raise data
                 yield name, data

@@ -295,7 +295,13 @@ class OutputReader:
         """
         layout = layout_of(self.record())
         with self._folder.errors("read"):
-            yield from layout.read(self._folder, iter(names))
+            try:
+                yield from layout.read(self._folder, iter(names))
+            except FileNotFoundError as error:
+                raise OutputError(
+                    f"{self.uri} has lost {error.filename or error}; put it back, or make all of "
+                    "the batch again with --run-existing overwrite"
+                ) from error
 
     def _is_finished(self) -> bool:
         with self._folder.errors("read"):

@@ -246,7 +246,8 @@ def test_a_detector_without_scores_and_a_damaged_crop_leave_a_page(tmp_path: Pat
 
 def test_a_crop_that_is_gone_is_one_clear_line(tmp_path: Path) -> None:
     output, summed = finished(str(tmp_path), [cropped(0, "0.jpg", ["crops/gone.jpg"])], {})
-    with pytest.raises(OutputError, match="not found"):
+    lost = r"has lost crops/gone\.jpg; .* --run-existing overwrite"
+    with pytest.raises(OutputError, match=lost):
         write_report(output, summed)
 
 
