@@ -16,9 +16,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "mkdocs.yml"
+STYLE = Path("docs/site.css")
 PAGES = "dist/pages"  # these two as in mkdocs.yml
 SITE = "dist/site"
 
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _CODE = re.compile(r"^(```+).*?^\1$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINKS = (
     re.compile(r"\]\(([^)\s]+)\)"),  # [text](link), ![text](link)
@@ -62,7 +64,7 @@ def destination(page: Path, link: str) -> Path:
 def gather(into: Path) -> None:
     """Copy the pages, and the files that they link to, each under its own path."""
     shutil.rmtree(into, ignore_errors=True)
-    files = set(pages())
+    files = {STYLE, *pages()}
     for page in pages():
         inside = (link for link in links((ROOT / page).read_text("utf-8")) if not is_outside(link))
         files.update(destination(page, link) for link in inside)
@@ -84,7 +86,7 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
     gather(folder / PAGES)
     if folder != ROOT:
         shutil.copyfile(ROOT / CONFIG, folder / CONFIG)
-    return subprocess.run(
+    built = subprocess.run(
         [Path(sys.executable).with_name("zensical"), "build", "--strict", "--clean"],
         cwd=folder,
         text=True,
@@ -92,10 +94,14 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
         stderr=subprocess.STDOUT,
         check=False,
     )
+    # it colours its lines for no terminal, too, and ends a failure with its own traceback
+    built.stdout = _COLOUR.sub("", built.stdout).partition("Traceback")[0]
+    return built
 
 
 if __name__ == "__main__":
     built = build(ROOT)
     print(built.stdout)
-    print(ROOT / SITE / "index.html")
+    if not built.returncode:
+        print(ROOT / SITE / "index.html")
     sys.exit(built.returncode)
