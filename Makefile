@@ -1,7 +1,5 @@
 # What a contributor calls often; each is one command that also works by itself.
-.PHONY: setup fast test coverage lint format lock bench docs docs-serve reference
-
-.PHONY: setup fast test coverage lint format lock bench reference
+.PHONY: setup fast test coverage lint format lock bench docs docs-serve reference screenshots
 
 setup: ## everything that the tests and checks need, into .venv
 	bash infra/setup.sh
@@ -30,6 +28,9 @@ lock: ## the lock files, from pyproject.toml
 
 bench: setup ## the figures of docs/benchmarks.md: make bench NAME=limit
 	.venv/bin/python -P -m benchmarks $(NAME)
+
+screenshots: setup ## the pictures of docs/screenshots, each to be looked at
+	.venv/bin/python -P -m tests.screenshots
 
 docs: setup ## the documents as a site, in dist/site
 	.venv/bin/python -P -m infra.docs

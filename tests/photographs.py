@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_TABLE = Path(__file__).with_suffix(".csv")
+TABLE = Path(__file__).with_suffix(".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Photograph:
 @cache
 def photographs() -> tuple[Photograph, ...]:
     """Ten of people, sixteen faces in all, and three of nobody."""
-    with _TABLE.open(encoding="utf-8", newline="") as file:
+    with TABLE.open(encoding="utf-8", newline="") as file:
         return tuple(map(_photograph, csv.DictReader(file)))
 
 

@@ -41,19 +41,21 @@ class Server:
 
 
 @contextmanager
-def prefect_server(**settings: str) -> Iterator[Server]:
+def prefect_server(port: int = 0, *, ui: bool = False, **settings: str) -> Iterator[Server]:
     """Run a server and point this process at it.
 
     Prefect reads where its server is when it is first imported, so that has to happen inside.
 
     Args:
+        port: that it listens on; 0 for a free one.
+        ui: whether it serves Prefect's interface.
         settings: environment variables of the server alone.
 
     Raises:
         RuntimeError: the server does not start; the message has the end of its log.
     """
     with TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        (port,) = free_ports(1)
+        port = port or free_ports(1)[0]
         url = f"http://{_HOST}:{port}/api"
         # Nothing of the caller's own Prefect: neither its server nor its database nor its key.
         for name in [name for name in os.environ if name.startswith("PREFECT_")]:
@@ -61,7 +63,7 @@ def prefect_server(**settings: str) -> Iterator[Server]:
         os.environ["PREFECT_HOME"] = home
         os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         os.environ["PREFECT_API_SSL_CERT_FILE"] = str(one_authority(Path(home)))
-        command = [sys.executable, "-m", "prefect", "server", "start", "--no-ui"]
+        command = [sys.executable, "-m", "prefect", "server", "start", "--ui" if ui else "--no-ui"]
         log = Path(home) / "server.log"
         with log.open("wb") as sink:
             process = subprocess.Popen(

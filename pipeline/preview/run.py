@@ -268,13 +268,12 @@ def _notes(archive: Archive, told: Estimate) -> list[str]:
     if told.of_beginning:
         notes.insert(
             0,
-            f"only the beginning of a compressed TAR can be read without the rest: these are its "
-            f"first {told.sampled:,} members, the estimate takes all others to be like them, and "
-            "has no intervals",
+            f"only the beginning of a compressed TAR can be read by itself: the estimate takes all "
+            f"to be like its first {told.sampled:,} members, and has no intervals",
         )
     elif told.sampled < told.members.estimate:
         notes.append(
-            "of what only a few members are, such as photographs of large crowds, the sample may "
-            "have none: then there are more faces, bytes and hours than their intervals say"
+            "the sample may have none of what only a few members are, such as large crowds: then "
+            "there are more faces, bytes and hours than the intervals say"
         )
     return notes

@@ -1,8 +1,4 @@
-"""What people see: the quickstart's stack in a real browser, from the run form to the report.
-
-With FACECROP_SCREENSHOTS=FOLDER it leaves pictures of what it saw, as docs/screenshots has them;
-with FACECROP_SCREENSHOTS_DATA=FOLDER the paths in them are those that a user would have.
-"""
+"""What people see: the quickstart's stack in a real browser, from the run form to the report."""
 
 from __future__ import annotations
 
@@ -37,7 +33,6 @@ MEMBERS = 2000  # many enough that a quick machine is seen half way
 # However busy the machine is, these end a test that hangs, and nothing else.
 _HUNG_SECONDS = 900
 _PAGE_SECONDS = 180
-_DRAWN_MS = 3000  # a run's graph is drawn on a canvas, later than all that can be waited for
 _FAR = r"school-2026\.zip · [1-9]\d* %"
 _SAID = rf"[\d,]+ of {MEMBERS:,} images, .* images/s"
 # Prefect 3.9.1's V2 interface asks for icons that it does not have, for the task of an artifact
@@ -46,7 +41,7 @@ _PREFECTS_OWN = re.compile(
     r" 404 .*:\d+/[\w-]+\.(svg|ico|png)$| 422 .*/api/task_runs/filter$"
     r"|NAME_NOT_RESOLVED https://[\w.-]+\.amplitude\.com/.*"
 )
-_OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 _SHOWN = {"batch-summary", "batch-counts", "batch-progress", "contact-sheet", "failed-images"}
 
 
@@ -84,9 +79,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             port = quickstart._server()
             url = f"http://127.0.0.1:{port}"
             quickstart._runner(port, {**os.environ, "PREFECT_API_URL": f"{url}/api"})
-            data = Path(os.environ.get("FACECROP_SCREENSHOTS_DATA", folder))
             pids = [(quickstart._read(name) or {})["pid"] for name in ("runner", "server")]
-            yield Stack(url, f"{url}/v2", pids[0], data / "school-2026.zip", data / "crops")
+            yield Stack(url, f"{url}/v2", pids[0], folder / "school-2026.zip", folder / "crops")
         finally:
             quickstart.stop()
         assert not any(background.is_running(pid, quickstart._mark()) for pid in pids)
@@ -109,7 +103,7 @@ def browser() -> Iterator[Browser]:
     expect.set_options(timeout=_PAGE_SECONDS * 1000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", _OFFLINE]
+            executable_path=CHROMIUM, args=["--no-sandbox", OFFLINE]
         )
         yield started
         started.close()
@@ -128,13 +122,6 @@ class Watched:
         complaint = f"{message.text} {message.location.get('url', '')}"
         if message.type == "error" and not _PREFECTS_OWN.search(complaint):
             self.complaints.append(complaint)
-
-    def shoot(self, name: str) -> None:
-        """Leaves a picture, where one is asked for."""
-        folder = os.environ.get("FACECROP_SCREENSHOTS")
-        if folder:
-            self.page.wait_for_timeout(_DRAWN_MS)
-            self.page.screenshot(path=Path(folder) / f"{name}.jpg", type="jpeg", quality=80)
 
 
 @pytest.fixture
@@ -196,7 +183,6 @@ def test_a_batch_from_the_form_to_the_report(
     fields = page.locator("textarea")
     fields.nth(0).fill(str(stack.archive))
     fields.nth(1).fill(str(stack.output))
-    watched.shoot("run-form")
     # what the page says of the run is gone after some seconds, before a busy machine has seen it
     with page.expect_response(re.compile("/create_flow_run$")) as created:
         page.get_by_role("button", name="Submit").click()
@@ -207,7 +193,6 @@ def test_a_batch_from_the_form_to_the_report(
         page.goto(f"{stack.ui}/runs/flow-run/{run}")
         page.get_by_text(re.compile(f"^{_FAR}$")).first.wait_for()
         page.get_by_text(re.compile(_SAID)).first.wait_for()
-        watched.shoot("run")
         progress = artifact(stack, run, "batch-progress")
         page.goto(f"{stack.ui}/artifacts/artifact/{progress['id']}")
         page.get_by_text(re.compile(r"Images of .*school-2026\.zip done")).first.wait_for()
@@ -217,30 +202,25 @@ def test_a_batch_from_the_form_to_the_report(
     page.get_by_text(re.compile(rf"{MEMBERS:,} images, [\d,]+ faces, \d+ failed$")).first.wait_for(
         timeout=_HUNG_SECONDS * 1000
     )
-    watched.shoot("run-done")
     page.get_by_role("tab", name="Artifacts").click()
     for key in _SHOWN:
         expect(page.get_by_text(key, exact=True)).to_be_visible()
-    watched.shoot("artifacts")
     summary = artifact(stack, run, "batch-summary")
     page.goto(f"{stack.ui}/artifacts/artifact/{summary['id']}")
     # its text as Markdown is on the page too, unseen
     page.get_by_text("Images with a face", exact=True).wait_for()
     expect(page.get_by_text(re.compile(rf"^Done: {MEMBERS:,} images"))).to_be_visible()
-    watched.shoot("summary")
     opened = page.get_by_role("link", name="Report", exact=True).get_attribute("href")
 
     failed = artifact(stack, run, "failed-images")
     page.goto(f"{stack.ui}/artifacts/artifact/{failed['id']}")
     page.get_by_text("truncated_image").first.wait_for()
-    watched.shoot("failures")
 
     pictures = artifact(stack, run, "contact-sheet")
     page.goto(f"{stack.ui}/artifacts/artifact/{pictures['id']}")
     picture = page.get_by_role("img", name="Some of the crops")
     picture.wait_for()
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 300
-    watched.shoot("contact-sheet")
     assert watched.complaints == []
 
     # the browser asks its user for the service's key
@@ -266,7 +246,6 @@ def test_the_report_opens_from_disk_filters_and_has_no_serious_fault(
     page.goto(report.as_uri())
     expect(page.get_by_role("heading", level=1)).to_contain_text("school-2026.zip")
     expect(page.locator("footer")).to_contain_text(f"Written by Facecrop {version('facecrop')}.")
-    watched.shoot(f"report-{scheme}")
 
     shown = page.locator("#members-body tr")
     everything = shown.count()

@@ -72,7 +72,6 @@ def test_a_preview_tells_all_and_has_no_serious_fault(
     page.goto(report.as_uri())
     expect(page.get_by_role("heading", level=1)).to_contain_text("school.zip")
     expect(page.locator("#state")).to_have_text("Preview of 80 members")
-    watched.shoot(f"preview-{scheme}")
 
     table = page.get_by_role("table", name="In 95 of 100 samples")
     expect(table.get_by_role("row", name="Members 160 exact")).to_be_visible()
@@ -127,7 +126,6 @@ def test_photographs_have_the_boxes_of_their_faces(
     page.keyboard.press("Enter")
     expect(shown).to_have_count(30)
     expect(page.locator("#photographs > li").nth(24)).to_be_focused()
-    watched.shoot(f"photographs-{scheme}")
 
     two = page.get_by_role("img", name="00-<two>.jpg: 2 faces")
     whole = two.bounding_box()
@@ -177,6 +175,5 @@ def test_what_comes_twice_and_who_is_left_over_is_told(
     expect(page.get_by_role("link", name="unmatched.csv")).to_have_attribute(
         "href", "unmatched.csv"
     )
-    watched.shoot(f"compared-{scheme}")
 
     check(page, watched)

@@ -157,6 +157,7 @@ def test_nothing_of_the_rest_is_read(tmp_path: Path, shown: str, read_bytes: lis
     assert told.failed.estimate == 0
     assert told.failed.high == of_count(0, 30, 3000)[2] > 300  # there may be some all the same
     assert any("only a few members" in line for line in other.notes)
+    assert "\\u2026" not in Path(shown).read_text(), "a page has cut a note of ours short"
 
 
 @pytest.mark.slow
