@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from ctypes.util import find_library
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,6 +35,12 @@ def set_up(lock: str) -> None:
     """
     if sys.version_info < _OLDEST:
         raise InstallError("Facecrop needs Python 3.11 or newer.")
+    # that onnxruntime and pyarrow are built on, and that a new Windows does not have
+    if sys.platform == "win32" and find_library("msvcp140_1") is None:
+        raise InstallError(
+            "Facecrop needs Microsoft's Visual C++ runtime: "
+            "winget install Microsoft.VCRedist.2015+.x64"
+        )
     wanted = ROOT / lock
     stamp = VENV / f".installed-{lock}"
     if _is_newer(stamp, ROOT / "pyproject.toml") and stamp.read_bytes() == wanted.read_bytes():

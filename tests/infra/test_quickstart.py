@@ -132,6 +132,14 @@ def test_windows_has_its_own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert quickstart.local('my photographs"') == tmp_path / "my photographs"
 
 
+def test_windows_is_asked_for_the_runtime_of_cplusplus(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = SimpleNamespace(platform="win32", version_info=(3, 13))
+    monkeypatch.setattr(install, "sys", windows)
+    monkeypatch.setattr(install, "find_library", lambda name: None)
+    with pytest.raises(install.InstallError, match="winget install"):
+        install.set_up("requirements.lock")
+
+
 def test_pip_installs_what_uv_cannot(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
