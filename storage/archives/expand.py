@@ -6,10 +6,11 @@ import bz2
 import lzma
 import random
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from isal import isal_zlib
 
 from storage.archives.ahead import read_ahead, readers
 from storage.archives.tarsources import REMOTE_BLOCK
@@ -62,7 +63,7 @@ def _lz4() -> Any:
 
 
 METHODS = (
-    Method("gz", (b"\x1f\x8b",), lambda: zlib.decompressobj(31), lambda: (zlib.error,)),
+    Method("gz", (b"\x1f\x8b",), lambda: isal_zlib.decompressobj(31), lambda: (isal_zlib.error,)),
     Method("bz2", (b"BZh",), bz2.BZ2Decompressor, lambda: (OSError, ValueError), bounded=True),
     Method(
         "xz",
