@@ -21,29 +21,35 @@ check() {
   .venv/bin/mypy
 }
 
+# Runs pytest beside the checks, whose process is named first: mypy takes a minute of one core.
+test_beside() {
+  local failed=0
+  .venv/bin/pytest "${@:2}" || failed=$?
+  wait "$1" || failed=$?
+  exit "$failed"
+}
+
 case "${1:-}" in
   --containers)
     exec .venv/bin/pytest -m container "${@:2}"
     ;;
   --fast)
-    # mypy, for which there is one core, beside the tests
     check &
-    .venv/bin/pytest "${fast[@]}" "${few[@]}" "${@:2}"
-    wait $!
-    exit
+    test_beside $! "${fast[@]}" "${few[@]}" "${@:2}"
     ;;
   --coverage)
     .venv/bin/coverage run -m pytest "${fast[@]}" "${@:2}"
     exec .venv/bin/coverage report
     ;;
 esac
+check &
+checks=$!
 # what production runs on, for infra/servers/stack.py to start, and what people look with
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
 command -v redis-server >/dev/null || missing+=(redis-server)
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 [ "${#missing[@]}" = 0 ] || apt_install "${missing[@]}"
-check
 if docker info >/dev/null 2>&1; then why="a matter of minutes"; else why="no Docker engine answers"; fi
 echo "Left out, $why: bash infra/test.sh --containers" >&2
-.venv/bin/pytest -m "not container" "${many[@]}" "$@"
+test_beside $checks -m "not container" "${many[@]}" "$@"

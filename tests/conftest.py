@@ -1,7 +1,9 @@
+import fcntl
 import os
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -38,7 +40,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server, and put the files with slow tests first.
+    """Mark what needs a server, and put the files with slow tests and those that need one first.
 
     First of all those whose tests may take longest: at the end no process is to wait for another's.
     """
@@ -47,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("service")
     allowed: dict[Path, float] = {}
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("service"):
             timeout = item.get_closest_marker("timeout")
             seconds = float(timeout.args[0]) if timeout else 0.0
             allowed[item.path] = max(allowed.get(item.path, 0.0), seconds)
@@ -67,7 +69,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture(scope="session")
-def prefect() -> Iterator[dict[str, str]]:
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A real Prefect server that this process uses; give what others need to use it, too.
 
     On PostgreSQL: what Prefect takes by itself, SQLite, refuses a write now and then when workers,
@@ -80,19 +82,28 @@ def prefect() -> Iterator[dict[str, str]]:
     )
 
     from infra.servers.prefect import prefect_server
-    from infra.servers.stack import database
+    from infra.servers.stack import database, load_rows, save_rows
+    from tests.deployed import deploy
 
-    with (
-        database() as url,
-        prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url) as server,
-    ):
+    several = "PYTEST_XDIST_WORKER" in os.environ  # processes; their folders lie in one
+    shared = tmp_path_factory.getbasetemp().parent if several else tmp_path_factory.getbasetemp()
+    rows = shared / "deployed.rows"
+    with database() as url, (shared / "deployed.lock").open("w") as lock, ExitStack() as running:
+        # The first of several deploys all of Facecrop, for the others, too: it takes a while.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        there = rows.exists()
+        if there:
+            load_rows(url, rows)
+        server = running.enter_context(prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url))
         os.environ[DATABASE] = url
-        environment = {"PREFECT_API_URL": server.url}
         certificates = os.environ["PREFECT_API_SSL_CERT_FILE"]
-        with temporary_settings(
-            {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
-        ):
-            yield environment
+        here = {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
+        running.enter_context(temporary_settings(here))
+        if several and not there:
+            deploy()
+            save_rows(url, rows)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        yield {"PREFECT_API_URL": server.url}
 
 
 @pytest.fixture(scope="session")

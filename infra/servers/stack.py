@@ -147,6 +147,21 @@ def database() -> Iterator[str]:
             postgres.kill()
 
 
+def save_rows(url: str, file: Path) -> None:
+    """Write all that a database holds into a file."""
+    _run_on(url, "pg_dump", "--format", "custom", "--file", str(file))
+
+
+def load_rows(url: str, file: Path) -> None:
+    """Fill an empty database with what another held."""
+    _run_on(url, "pg_restore", "--exit-on-error", "--single-transaction", str(file))
+
+
+def _run_on(url: str, program: str, *options: str) -> None:
+    command = [_postgres_programs() / program, "--dbname", url.replace("+asyncpg", ""), *options]
+    subprocess.run(command, check=True)
+
+
 @contextmanager
 def prefect_stack() -> Iterator[Stack]:
     """Run all of it in a temporary folder, and end it."""

@@ -53,7 +53,7 @@ def test_ten_kills_at_random_moments_leave_the_tree_of_an_undisturbed_run(
     moments = random.Random(20)
     for kill in range(KILLS):  # what one with a server leaves is gone on with without, too
         done = parts(killed)
-        run = start(killed, plain=kill % 2 == 1)
+        run = start(killed, plain=kill % 3 > 0)
         wait_for_parts(run, killed, done + moments.randint(1, CHUNKS_A_RUN))
         time.sleep(moments.uniform(0, 0.1))  # now it is somewhere in the next chunks
         run.send_signal(signal.SIGKILL)

@@ -24,9 +24,16 @@ from tests.workers import remove_unended_runs, state, states, submit, this_clien
 pytestmark = [pytest.mark.service, pytest.mark.slow]
 
 
+@pytest.fixture(autouse=True)
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers as where runs cannot be forked: most of these here start none."""
+    monkeypatch.setattr("deployments.worker.warm_runs", lambda _: None)
+
+
 @pytest.fixture
-def queued(deployed: dict[str, str], tmp_path: Path) -> int:
-    """How many batches wait for a worker, at least."""
+def queued(deployed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How many batches wait for a worker, at least; none that is told of them takes one."""
+    monkeypatch.setattr(FacecropWorker, "_listen", lambda _: None)
     for number in range(4):
         submit(str(tmp_path / "photos.zip"), str(tmp_path / str(number)), {})
     return 4

@@ -362,6 +362,7 @@ def test_a_run_that_was_taken_and_never_started_is_due_again(
         async with FacecropWorker(work_pool_name="facecrop-process") as worker:
             await worker.sync_with_backend()
 
+    monkeypatch.setattr("deployments.worker.warm_runs", lambda _: None)  # it starts no run
     asyncio.run(look_after_it())
     assert state(run.id).is_pending()  # somebody may be about to start it
     monkeypatch.setattr("deployments.lost.START", timedelta(0))
