@@ -158,8 +158,8 @@ def load_rows(url: str, file: Path) -> None:
 
 
 def _run_on(url: str, program: str, *options: str) -> None:
-    command = [_postgres_programs() / program, "--dbname", url.replace("+asyncpg", ""), *options]
-    subprocess.run(command, check=True)
+    place = url.replace("+asyncpg", "")
+    subprocess.run([_postgres_programs() / program, "--dbname", place, *options], check=True)
 
 
 @contextmanager

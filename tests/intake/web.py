@@ -21,7 +21,7 @@ import httpx
 
 from intake.control import batches
 from storage.fs.location import resolve
-from tests.workers import this_client
+from tests.workers import pauses, this_client
 
 UPLOAD = "/api/batch/upload-zip"
 MIB = 1 << 20
@@ -56,10 +56,12 @@ class Web:
 
     def follow(self, batch: str, *states: str, seconds: float = 240) -> dict[str, Any]:
         """Wait until a batch is in one of some states."""
-        until = time.monotonic() + seconds
-        while (seen := self.status(batch))["state"] not in states:
-            assert time.monotonic() < until, seen
-            time.sleep(0.5)
+        for pause in pauses(seconds):
+            seen = self.status(batch)
+            if seen["state"] in states:
+                break
+            assert pause, seen
+            time.sleep(pause)
         return seen
 
     def stored(self) -> list[str]:
