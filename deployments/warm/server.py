@@ -10,6 +10,7 @@ import sys
 import warnings
 
 from detection.forking.server import ForkServer
+from storage.hidden import without_pandas
 
 # What the runs of every flow import, whether as they begin or on the way.
 _MODULES = (
@@ -43,11 +44,12 @@ def _run() -> None:
 def main() -> None:
     """Import, and fork whenever a worker asks."""
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-run")
-    for module in _MODULES:
-        importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # or the first collection in each run copies all of it
-    server.serve(_run)
+    with without_pandas():
+        for module in _MODULES:
+            importlib.import_module(module)
+        gc.collect()
+        gc.freeze()  # or the first collection in each run copies all of it
+        server.serve(_run)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from intake.cli.console import FAILED, INTERRUPTED, WRONG_USE, complain
 from intake.cli.options import OptionError, read_options
 from intake.cli.parsers.cropping import CROP
 from intake.cli.parsers.parse import parse
+from storage.hidden import without_pandas
 from tasks.environment import set_environment
 
 
@@ -28,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.update(safe_path(os.environ))  # for Prefect's server, which it starts by `-m`
     try:
-        return _run(function, given)
+        with without_pandas():
+            return _run(function, given)
     except KeyboardInterrupt:
         complain("interrupted; the same command goes on from here")
         return INTERRUPTED

@@ -293,14 +293,15 @@ def test_a_preview_tells_what_all_would_come_to(
 
 
 @pytest.mark.parametrize("command", ["crop", "preview"])
-def test_without_a_server_a_batch_imports_nothing_of_prefect(
+def test_without_a_server_a_batch_imports_nothing_of_prefect_nor_pandas(
     command: str, pair: Path, tmp_path: Path
 ) -> None:
     program = """
 import sys
 from intake.cli.main import main
 code = main(sys.argv[1:])
-print({name.partition(".")[0] for name in sys.modules} & {"prefect", "httpx", "fastapi", "rich"})
+there = {name.partition(".")[0] for name in sys.modules}
+print(there & {"prefect", "httpx", "fastapi", "rich", "pandas"})
 sys.exit(code)
 """
     without = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
