@@ -63,7 +63,7 @@ from tests.workers import (
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MEMBERS = 200
-SETTINGS: dict[str, Any] = {"chunk": {"members": 5}, "run": {"shard_members": 20, "threads": 1}}
+SETTINGS: dict[str, Any] = {"chunk": {"members": 5}, "run": {"shard_members": 40, "threads": 1}}
 HALVES = {"chunk": {"members": 5}, "run": {"shard_members": 100, "threads": 1}}
 QUARTERS = {"chunk": {"members": 5}, "run": {"shard_members": 50, "threads": 1}}
 

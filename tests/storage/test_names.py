@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from storage.errors import SkipReason
@@ -97,6 +97,7 @@ def test_photo_name(stem: str, kind: str, path: str) -> None:
 
 
 @given(AWKWARD | PIECES | st.text(max_size=400))
+@example('"' + "a" * 199)
 def test_a_stem_is_a_path_that_every_file_system_takes(name: str) -> None:
     stem = crop_stem(name, 7, duplicate=False)
     assert not stem.startswith("/")
@@ -107,7 +108,7 @@ def test_a_stem_is_a_path_that_every_file_system_takes(name: str) -> None:
         assert not set(part) & set('<>:"|?*\\\0\n')
         assert part.split(".")[0].rstrip().lower() not in RESERVED
         assert len(part.encode()) <= 220
-    assert not is_changed(stem)
+    assert not is_changed(stem.removesuffix("~7"))  # for which there is room behind the most bytes
 
 
 @pytest.mark.parametrize(
