@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
+from playwright.sync_api import Page
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from infra.servers.prefect import prefect_server
@@ -32,6 +34,7 @@ from tests.workers import Worker, at_work, process_workers, wait
 
 _PORT = 4200
 _HUNG_SECONDS = 600
+_COLOURED = 0.005  # of a run's graph, at least, once its bars are there
 _HELD_AT = (5, 40, 65)  # per cent, at least
 _ON_POOL = "--deployment crop-archive/process"
 
@@ -205,11 +208,13 @@ def _picture_run(camera: Camera, there: Stack, run: str) -> list[Image.Image]:
             with camera.page(*PAGE) as page:
                 page.goto(address)
                 page.get_by_text(re.compile(r" · \d+ %")).first.wait_for()
+                _wait_for_graph(page)
                 pages.append(take(page))
             if percent == _HELD_AT[-1]:
                 with camera.page() as page:
                     page.goto(address)
                     page.get_by_text(re.compile(r"images/s")).first.wait_for()
+                    _wait_for_graph(page)
                     camera.keep("run", page)
     return pages
 
@@ -226,4 +231,18 @@ def _picture_end(camera: Camera, there: Stack, run: str) -> Image.Image:
     with camera.page(*PAGE) as page:
         page.goto(there.page_of(run))
         page.get_by_text("Completed", exact=True).first.wait_for()
+        _wait_for_graph(page)
         return take(page)
+
+
+def _wait_for_graph(page: Page) -> None:
+    """Wait until a run's graph is drawn: it is a canvas, of which nothing else tells."""
+    canvas = page.locator("canvas").first
+    canvas.wait_for()
+
+    def is_drawn() -> bool:
+        with Image.open(BytesIO(canvas.screenshot())) as picture:
+            saturation = picture.convert("HSV").getchannel("S").histogram()
+            return sum(saturation[100:]) > _COLOURED * sum(saturation)
+
+    wait(is_drawn, _HUNG_SECONDS)
