@@ -44,6 +44,11 @@ class Method:
     bounded: bool = False
 
 
+def _isal_errors() -> tuple[type[Exception], ...]:
+    error: Any = isal_zlib.error  # which its stubs take for an instance
+    return (error,)
+
+
 def _zstd() -> Any:
     import zstandard  # here, as the next one: most archives need neither
 
@@ -63,7 +68,7 @@ def _lz4() -> Any:
 
 
 METHODS = (
-    Method("gz", (b"\x1f\x8b",), lambda: isal_zlib.decompressobj(31), lambda: (isal_zlib.error,)),
+    Method("gz", (b"\x1f\x8b",), lambda: isal_zlib.decompressobj(31), _isal_errors),
     Method("bz2", (b"BZh",), bz2.BZ2Decompressor, lambda: (OSError, ValueError), bounded=True),
     Method(
         "xz",
