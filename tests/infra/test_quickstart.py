@@ -170,6 +170,29 @@ def test_pip_installs_what_uv_cannot(
     assert len(commands) == 6  # it was done
 
 
+@pytest.mark.parametrize("user", [0, 1000])
+def test_debian_is_asked_for_the_half_of_venv_that_it_keeps_apart(
+    user: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        return subprocess.CompletedProcess(command, int("import ensurepip" in command))
+
+    monkeypatch.setattr(install, "subprocess", SimpleNamespace(run=run, DEVNULL=0))
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    install._make_venv()
+    package = "python{}.{}-venv".format(*sys.version_info)
+    assert commands[2][-1] == package
+    assert commands[2][0] == ("sudo" if user else "env")
+    assert commands[3][1:3] == ["-m", "venv"]
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(install.InstallError, match=f"Please install: {package}"):
+        install._make_venv()
+
+
 def faults(script: bytes) -> Iterator[Node]:
     """What a script has that is no PowerShell, by tree-sitter's grammar of it."""
     tree = Parser(Language(tree_sitter_powershell.language())).parse(script)
