@@ -32,10 +32,8 @@ if ($env:PYTHON) {
     $candidates = @(, @($env:PYTHON)) + $candidates
 }
 foreach ($candidate in $candidates) {
-    $program, $options = $candidate
-    if (-not $options) {
-        $options = @()
-    }
+    $program = $candidate[0]
+    $options = @($candidate | Select-Object -Skip 1) # an array always: a string is splatted by its letters
     if (Test-Python $program $options) {
         & $program @options (Join-Path $infra 'quickstart.py') @given
         exit $LASTEXITCODE
