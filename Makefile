@@ -1,5 +1,5 @@
 # What a contributor calls often; each is one command that also works by itself.
-.PHONY: setup fast test coverage lint format lock bench docs docs-serve reference screenshots
+.PHONY: setup fast test coverage lint format lock bench docs docs-serve reference samples screenshots
 
 setup: ## everything that the tests and checks need, into .venv
 	bash infra/setup.sh
@@ -40,3 +40,6 @@ docs-serve: docs ## and to be looked at, on http://127.0.0.1:8080
 
 reference: setup ## docs/reference, from the code
 	.venv/bin/python -P -m infra.reference
+
+samples: setup ## what becomes of every sample in the documents
+	.venv/bin/python -P -m tests.docs

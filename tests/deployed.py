@@ -38,3 +38,10 @@ def _is_there(client: SyncPrefectClient) -> bool:
     except ObjectNotFound:
         return False
     return {one.name for one in client.read_automations()} >= _AUTOMATIONS
+
+
+def forget_webhook() -> None:
+    """Remove the automation that tells of ended batches, which would tell of other tests' too."""
+    with get_client(sync_client=True) as client:
+        for automation in client.read_automations_by_name("facecrop: tell of an ended batch"):
+            client.delete_automation(automation.id)

@@ -69,7 +69,8 @@ def codes() -> Iterator[str]:
     """The page of codes."""
     yield from title(
         "Codes",
-        "All codes that a batch's tables, its report, the commands and the HTTP service tell. ",
+        "All codes that a batch's tables, its report, the commands and the HTTP service tell. "
+        "[What to do about each](../troubleshooting.md#error-codes).",
     )
     for heading, about, kinds in (
         ("Status", "`status` in `manifest.parquet`: every member has exactly one.", (Status,)),
