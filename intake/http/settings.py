@@ -29,7 +29,8 @@ class ServiceSettings(BaseModel):
     store: str = Field(
         "./facecrop-data",
         validate_default=True,
-        description="Folder or prefix. Uploads go to uploads/ID/ in it, batches to batches/ID/.",
+        description="Folder or prefix. Uploads go to uploads/ID/ in it, batches to batches/ID/, "
+        "previews to previews/ID/. It is marked with facecrop-store.json, for facecrop cleanup.",
     )
     deployment: str = Field(
         "crop-archive/process", pattern="^[^/]+/[^/]+$", description="What crops, as FLOW/NAME."
@@ -37,7 +38,7 @@ class ServiceSettings(BaseModel):
     prefixes: tuple[str, ...] = Field(
         (),
         description="Folders and prefixes, with commas between, under which clients may name "
-        "archives and images. Empty: the store.",
+        "archives, images and rosters. Empty: the store.",
     )
     keys: str = Field("", description="File of API keys. Empty: none, and loopback only.")
     max_upload_gib: float = Field(
@@ -46,12 +47,16 @@ class ServiceSettings(BaseModel):
     max_images: int = Field(
         100_000, ge=1, le=10_000_000, description="Most images that one request may list or hold."
     )
-    uploads: int = Field(16, ge=1, le=1000, description="Uploads at a time.")
+    uploads: int = Field(16, ge=1, le=1000, description="Uploads at a time. More get 503.")
     rate: float = Field(
-        500, gt=0, le=100_000, description="Requests a second that each key may make."
+        500, gt=0, le=100_000, description="Requests a second that each key may make. More get 429."
     )
     stall_seconds: float = Field(
-        60, gt=0, le=3600, description="An upload of which nothing comes for so long is given up."
+        60,
+        gt=0,
+        le=3600,
+        description="A body of which no 64 KiB come in so long is given up, and a download of "
+        "which as little is taken.",
     )
     grace_seconds: int = Field(
         30, ge=0, le=3600, description="How long uploads may go on once the service is to stop."
@@ -94,9 +99,22 @@ class ServiceSettings(BaseModel):
         "so many, else one a core.",
     )
     max_shards_at_once: int = Field(32, ge=1, le=200, description="Of run.shards_at_once.")
-    min_shard_members: int = Field(1000, ge=1, le=10_000, description="Least run.shard_members.")
-    max_side: int = Field(4096, ge=64, le=4096, description="Of detection.side.")
-    max_crop_size: int = Field(2048, ge=16, le=2048, description="Of a crop's sides.")
+    min_shard_members: int = Field(
+        1000,
+        ge=1,
+        le=10_000,
+        description="Least run.shard_members: the smaller, the more Prefect's server has to do.",
+    )
+    max_side: int = Field(
+        4096,
+        ge=64,
+        le=4096,
+        description="Of detection.side, the profile's as well, but not of passes that follow the "
+        "picture: below 640, these are not run.",
+    )
+    max_crop_size: int = Field(
+        2048, ge=16, le=2048, description="Of crop.size, width and height, and of a preset."
+    )
 
     @field_validator("store")
     @classmethod
@@ -149,6 +167,6 @@ def is_loopback(host: str) -> bool:
 def _complaint(fault: Any) -> str:
     name = f"{PREFIX}{fault['loc'][0]}".upper()
     if fault["type"] == "extra_forbidden":
-        return f"{name} is no setting of the service; see docs/operate/http.md"
+        return f"{name} is no setting of the service; see docs/reference/settings.md"
     message = str(fault["msg"]).removeprefix("Value error, ").replace("Input should", "should")
     return f"{name} {fault['input']}: {message}"
