@@ -1,4 +1,7 @@
-"""The servers that samples ask, each started where the first of them does."""
+"""The servers that samples ask, each started where the first of them does.
+
+They end with the last of them: their worker would take the runs of other tests.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tests.intake.web import UPLOAD, Web, body, serving
 from tests.services import S3
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Where samples run."""
     stage = Stage(tmp_path_factory.mktemp("stage"))
@@ -26,7 +29,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def local(served: None, stage: Stage) -> Iterator[None]:
     """What runs batches that are submitted without a deployment: crop-archive/local."""
     command = [sys.executable, "-P", "-m", "deployments.serve"]
@@ -38,7 +41,7 @@ def local(served: None, stage: Stage) -> Iterator[None]:
         runner.send_signal(signal.SIGTERM)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(
     stage: Stage, prefect: dict[str, str], s3: S3, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
