@@ -12,6 +12,9 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+HEARTBEAT = "prefect.flow-run.heartbeat"
+"""The event by which a run says that it is alive."""
+
 _HEARD = timedelta(seconds=90)  # three heartbeats of deployments/pools.py
 START = timedelta(minutes=10)
 """In which a run that was taken has to start: its container's image may have to be pulled first."""
@@ -44,9 +47,9 @@ def silent_run(deployments: Iterable[UUID]) -> AutomationCore:
         description="Marks a run Crashed when its heartbeat stops: its process or machine died.",
         trigger=of_runs(
             deployments,
-            {*_ELSEWHERE, "prefect.flow-run.heartbeat"},
+            {*_ELSEWHERE, HEARTBEAT},
             missing_for=_HEARD,
-            after={"prefect.flow-run.Running", "prefect.flow-run.heartbeat"},
+            after={"prefect.flow-run.Running", HEARTBEAT},
         ),
         actions=[
             ChangeFlowRunState(

@@ -34,12 +34,11 @@ from prefect.events.filters import (
 )
 from prefect.states import AwaitingRetry, Crashed
 
-from deployments.automations import RESUMES, SILENCE, START
+from deployments.automations import HEARTBEAT, RESUMES, SILENCE, START
 
 _LATER = timedelta(minutes=1)  # the automation is first
 _SILENT = timedelta(minutes=10)  # what Redis lost is handed out again after six (decision 9)
 _FORGOTTEN = timedelta(hours=1)  # who lets a crashed batch be for so long does not wait for it
-_HEARTBEAT = "prefect.flow-run.heartbeat"
 _PROBE = "facecrop.worker.probe"
 
 
@@ -56,7 +55,7 @@ class LostRuns:
         self._pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
         self._probe = ""  # the resource of the event that is to arrive
         self._probed = datetime.min.replace(tzinfo=UTC)
-        self._silent: set[UUID] = set()  # when it was sent
+        self._silent: set[UUID] = set()  # runs, when the probe was sent
 
     async def find(self) -> None:
         """Look once, and set right what is found."""
@@ -115,7 +114,7 @@ class LostRuns:
         names = {f"prefect.flow-run.{run.id}": run for run in runs}
         wanted = EventFilter(
             occurred=EventOccurredFilter(since=since),
-            event=EventNameFilter(name=[_HEARTBEAT]),
+            event=EventNameFilter(name=[HEARTBEAT]),
             resource=EventResourceFilter(id=[*names]),
         )
         answer = await self._client.request(

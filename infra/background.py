@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 _STOP_SECONDS = 20
 # Asked of PowerShell, which every Windows has. The answer is its exit code, as text would come in
@@ -38,19 +39,13 @@ def launch(
         env: all its variables.
     """
     command = [str(python), "-P", "-X", mark, *arguments]  # of -X Python takes what it knows
+    apart: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        # with a console that is not seen, which its own children share: without one each of them
+        # would open a window
+        flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
+        apart = {"creationflags": flags}
     with log.open("ab") as output:
-        if sys.platform == "win32":
-            # with a console that is not seen, which its own children share: without one each of
-            # them would open a window
-            return subprocess.Popen(
-                command,
-                cwd=folder,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                creationflags=subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW,
-            )
         return subprocess.Popen(
             command,
             cwd=folder,
@@ -58,7 +53,7 @@ def launch(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,
+            **apart,
         )
 
 

@@ -33,10 +33,7 @@ def routes() -> Iterator[str]:
             for media in route.get("requestBody", {}).get("content", {}):
                 taken.append(("the body", "body", f"`{media}`", ""))
             if taken:
-                yield from table(
-                    ("parameter", "in", "values", ""),
-                    ((*head, about if about else "") for *head, about in taken),
-                )
+                yield from table(("parameter", "in", "values", ""), taken)
             yield from table(
                 ("answer", "", ""),
                 (

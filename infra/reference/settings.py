@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -25,35 +25,23 @@ def settings() -> Iterator[str]:
     )
     for group, model in groups():
         yield from section(group, f"{CropSettings.model_fields[group].description}")
-        yield from table(
-            ("flag", "default", "values", ""),
-            ((f"`{flag(group, name)}`", *_told(field)) for name, field in fields_of(model)),
-        )
+        named = ((flag(group, name), field) for name, field in fields_of(model))
+        yield from _table("flag", named)
     yield from section(
         "A recrop",
         "`facecrop recrop`, the flow `recrop` and the route for it take these, `crop` and `run` as "
         "above.",
     )
-    yield from table(
-        ("field", "default", "values", ""),
-        (
-            (f"`{name}`", *_told(field))
-            for name, field in RecropSettings.model_fields.items()
-            if name not in CropSettings.model_fields
-        ),
-    )
+    fields = RecropSettings.model_fields.items()
+    own = ((name, field) for name, field in fields if name not in CropSettings.model_fields)
+    yield from _table("field", own)
     yield from section(
         "The HTTP service",
         "Variables that `facecrop serve` reads. Those of a batch's settings are the most that a "
         "client may ask for, or the least.",
     )
-    yield from table(
-        ("variable", "default", "values", ""),
-        (
-            (f"`{PREFIX}{name.upper()}`", *_told(field))
-            for name, field in ServiceSettings.model_fields.items()
-        ),
-    )
+    served = ServiceSettings.model_fields.items()
+    yield from _table("variable", ((f"{PREFIX}{name.upper()}", field) for name, field in served))
 
 
 def described() -> Iterator[tuple[str, FieldInfo]]:
@@ -62,6 +50,12 @@ def described() -> Iterator[tuple[str, FieldInfo]]:
         yield from ((flag(group, name), field) for name, field in fields_of(model))
     for kind in (CropSettings, RecropSettings, ServiceSettings):
         yield from ((f"{kind.__name__}.{name}", one) for name, one in kind.model_fields.items())
+
+
+def _table(head: str, named: Iterable[tuple[str, FieldInfo]]) -> Iterator[str]:
+    """A row for each field, by what it is called in this table."""
+    rows = ((f"`{name}`", *_told(field)) for name, field in named)
+    yield from table((head, "default", "values", ""), rows)
 
 
 def _told(field: FieldInfo) -> tuple[str, str, str]:
