@@ -3,12 +3,14 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from detection.forking.start import ForkServerProcess, can_fork
+from detection.sandbox.process import FORK_SERVER, child_environment
 from intake.cli.samples import write_sample
 from tests.services import DATABASE, S3, seaweedfs
 
@@ -56,6 +58,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: allowed.get(item.path, -1.0), reverse=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forked_images() -> Iterator[None]:
+    """Have images worked on in forked processes, as a worker does: one is started in 0.4 CPU s."""
+    with ExitStack() as running:
+        _fork_images(running)
+        yield
+
+
+def _fork_images(running: ExitStack) -> None:
+    """Fork processes for images from now on, with the environment that there is now."""
+    if can_fork():
+        server = ForkServerProcess("detection.sandbox.forkserver", child_environment(os.environ))
+        os.environ[FORK_SERVER] = running.enter_context(closing(server)).path
+        running.callback(os.environ.pop, FORK_SERVER, None)
+
+
+@pytest.fixture
+def started_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the processes for images started, as `facecrop crop` does."""
+    monkeypatch.delenv(FORK_SERVER, raising=False)
+
+
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """A real S3-compatible server; the environment points at it for the rest of the session."""
@@ -99,6 +123,7 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         certificates = os.environ["PREFECT_API_SSL_CERT_FILE"]
         here = {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
         running.enter_context(temporary_settings(here))
+        _fork_images(running)
         if several and not there:
             deploy()
             save_rows(url, rows)

@@ -17,7 +17,7 @@ from tests.detection import deaf, liar
 from tests.detection.isolated import CUT, DETECTION
 from tests.pictures import astronaut_jpeg, no_face_jpeg
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("started_images")]
 
 BOUNDS = Bounds(max_pixels=100_000_000, seconds=60, memory_mib=1024)
 CRASHED, TOO_SLOW = ImageErrorCode.DECODER_CRASHED, ImageErrorCode.TOO_SLOW

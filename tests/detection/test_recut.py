@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import cache, partial
 from io import BytesIO
 from typing import Any
 
@@ -65,24 +67,28 @@ def tiff(*pages: Image.Image) -> bytes:
     return target.getvalue()
 
 
+def upended(side: int, turn: Image.Transpose) -> Image.Image:
+    return astronaut(side).transpose(turn)
+
+
 # above four megapixels a JPEG is decoded reduced: by as much as the faces' sizes allow
-LARGE = group((2600, 700, 420), (3900, 2600))
-SMALL_IN_LARGE = group((300,), (3200, 2400))
-PHOTOGRAPHS = {
-    **{f"orientation {n}": bits(LARGE, n) for n in range(1, 9)},
-    "a half or a quarter": bits(astronaut(4000), 6),
-    "full": bits(SMALL_IN_LARGE, 1),
-    "lies": encoded(astronaut(700).transpose(Image.Transpose.ROTATE_90), "PNG"),
-    "on its head": bits(astronaut(2400).transpose(Image.Transpose.ROTATE_180), 1),
-    "tiff": tiff(astronaut(), Image.new("RGB", (64, 48)), astronaut(800)),
-    "no end": astronaut_jpeg(2200)[:-2],
+large = cache(partial(group, (2600, 700, 420), (3900, 2600)))
+PHOTOGRAPHS: dict[str, Callable[[], bytes]] = {
+    **{f"orientation {n}": lambda n=n: bits(large(), n) for n in range(1, 9)},
+    "a half or a quarter": lambda: bits(astronaut(4000), 6),
+    "full": lambda: bits(group((300,), (3200, 2400)), 1),
+    "lies": lambda: encoded(upended(700, Image.Transpose.ROTATE_90), "PNG"),
+    "on its head": lambda: bits(upended(2400, Image.Transpose.ROTATE_180), 1),
+    "tiff": lambda: tiff(astronaut(), Image.new("RGB", (64, 48)), astronaut(800)),
+    "no end": lambda: astronaut_jpeg(2200)[:-2],
 }
+"""What makes each: to make all of them takes seconds, in every process that collects tests."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_what_is_known_is_cut_as_when_it_was_found(name: str) -> None:
-    data = PHOTOGRAPHS[name]
+    data = PHOTOGRAPHS[name]()
     for cut in CUTS.values():
         image = found(data, cut, "all")
         assert image.crops

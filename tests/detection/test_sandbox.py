@@ -26,6 +26,8 @@ from tests.detection import poison
 from tests.detection.isolated import CUT, DETECTION, crop_one_isolated, gone
 from tests.pictures import astronaut, astronaut_jpeg, encoded, group, no_face_jpeg
 
+pytestmark = pytest.mark.usefixtures("started_images")
+
 BOUNDS = Bounds(max_pixels=100_000_000, seconds=60, memory_mib=1024)
 
 

@@ -16,7 +16,7 @@ from tests.detection import poison
 from tests.flows.batches import result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
 
-pytestmark = [pytest.mark.service, pytest.mark.usefixtures("prefect")]
+pytestmark = [pytest.mark.service, pytest.mark.usefixtures("prefect", "started_images")]
 
 SETTINGS = CropSettings.model_validate(
     {"chunk": {"members": 8}, "limits": {"image_seconds": 15, "image_mib": 512}}

@@ -29,26 +29,29 @@ from tests.pipeline.test_report import Page
 pytestmark = pytest.mark.slow  # all of them together
 
 SETTINGS = {"output": {"kind": "blurred", "cover": "mask"}, "chunk": {"members": 4}}
-PHOTOS: dict[str, bytes] = {
-    "2024/anna.jpg": encoded(astronaut(), "JPEG"),
-    "2024/Anna.JPG": encoded(astronaut(400), "JPEG"),
-    "anna": encoded(astronaut(), "JPEG"),
-    "berlin~7.jpg": encoded(astronaut(), "PNG"),
-    "clip.gif": encoded(astronaut(), "GIF"),
-    "coffee.jpg": camera.photograph(coffee(), "JPEG"),
-    "coffee.webp": encoded(coffee(), "WEBP"),
-    "cut.jpg": encoded(astronaut(), "JPEG")[:5000],
-    "dora.heic": camera.photograph(astronaut(), "HEIF"),
-    "dora.heic~8.jpg": encoded(astronaut(), "JPEG"),
-    "notes.txt": b"not a picture",
-    "scan.tif": encoded(astronaut(), "TIFF"),
-}
+
+
+def photographs() -> dict[str, bytes]:
+    return {
+        "2024/anna.jpg": encoded(astronaut(), "JPEG"),
+        "2024/Anna.JPG": encoded(astronaut(400), "JPEG"),
+        "anna": encoded(astronaut(), "JPEG"),
+        "berlin~7.jpg": encoded(astronaut(), "PNG"),
+        "clip.gif": encoded(astronaut(), "GIF"),
+        "coffee.jpg": camera.photograph(coffee(), "JPEG"),
+        "coffee.webp": encoded(coffee(), "WEBP"),
+        "cut.jpg": encoded(astronaut(), "JPEG")[:5000],
+        "dora.heic": camera.photograph(astronaut(), "HEIF"),
+        "dora.heic~8.jpg": encoded(astronaut(), "JPEG"),
+        "notes.txt": b"not a picture",
+        "scan.tif": encoded(astronaut(), "TIFF"),
+    }
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive") / "photos"
-    for name, data in PHOTOS.items():
+    for name, data in photographs().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder

@@ -6,7 +6,6 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -66,6 +65,8 @@ def test_what_is_packed_is_read_back(
 
 
 def test_datasets_load_the_crops_as_images(parquet: Path, expected: list[bytes]) -> None:
+    import datasets  # here, as it takes two seconds
+
     rows = pq.read_table(parquet / "faces.parquet").to_pylist()
     files = sorted(map(str, (parquet / "crops").glob("*.parquet")))
     cache = str(parquet.parent / "cache")
