@@ -28,7 +28,7 @@ from infra.servers.ports import free_ports
 from infra.servers.prefect import drain, one_authority
 
 _AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
-_START_SECONDS = 120
+_START_SECONDS = 600  # a busy machine takes minutes
 _STOP_SECONDS = 30
 _POSTGRES_USER = "postgres"  # initdb and postgres refuse to run as root
 
