@@ -24,12 +24,14 @@ from intake.cli.samples import write_sample
 from intake.http.keys import make_key
 from tasks.reporting.dashboard import ADDRESS_VARIABLE
 from tests.intake.web import Web, serving
+from tests.services import Slow, served_slowly
 from tests.workers import wait
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.browser]
 
 CHROMIUM = "/usr/bin/chromium"
-MEMBERS = 2000  # many enough that a quick machine is seen half way
+MEMBERS = 400
+_PAUSE_SECONDS = 4.0  # before each range of the archive, so that a quick machine is seen half way
 # However busy the machine is, these end a test that hangs, and nothing else.
 _HUNG_SECONDS = 900
 _PAGE_SECONDS = 180
@@ -147,14 +149,14 @@ def held_half_way(stack: Stack, run: str) -> Iterator[None]:
 
     def has_said() -> bool:
         logs = stack.ask("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
-        name = stack.ask(f"/flow_runs/{run}")["name"]
-        return bool(re.fullmatch(_FAR, name)) and any(
+        seen = stack.ask(f"/flow_runs/{run}")
+        assert not seen["end_time"], "the batch was over before it could be held"
+        return bool(re.fullmatch(_FAR, seen["name"])) and any(
             re.match(_SAID, log["message"]) for log in logs
         )
 
     wait(has_said, _HUNG_SECONDS, each=0.1)
     stopped = descendants(stack.runner)
-    assert stopped, "the batch was over before it could be held"
     for process in stopped:
         os.kill(process, signal.SIGSTOP)
     try:
@@ -164,12 +166,19 @@ def held_half_way(stack: Stack, run: str) -> Iterator[None]:
             os.kill(process, signal.SIGCONT)
 
 
+@pytest.fixture
+def slow(stack: Stack) -> Iterator[Slow]:
+    """The archive, and that it is read slowly until it may be read in a hurry."""
+    write_sample(stack.archive, MEMBERS)
+    with served_slowly(stack.archive, _PAUSE_SECONDS) as served:
+        yield served
+
+
 @pytest.mark.timeout(3 * _HUNG_SECONDS)
 def test_a_batch_from_the_form_to_the_report(
-    stack: Stack, service: tuple[Web, str], watched: Watched
+    stack: Stack, service: tuple[Web, str], watched: Watched, slow: Slow
 ) -> None:
     page = watched.page
-    write_sample(stack.archive, MEMBERS)
     deployment = stack.ask("/deployments/name/crop-archive/local")["id"]
 
     page.goto(stack.url)
@@ -181,7 +190,7 @@ def test_a_batch_from_the_form_to_the_report(
     for group in ("Detection", "Crop", "Input", "Limits", "Chunk", "Output", "Run"):
         expect(page.get_by_text(f"{group} (Optional)", exact=True)).to_be_visible()
     fields = page.locator("textarea")
-    fields.nth(0).fill(str(stack.archive))
+    fields.nth(0).fill(slow.url)
     fields.nth(1).fill(str(stack.output))
     # what the page says of the run is gone after some seconds, before a busy machine has seen it
     with page.expect_response(re.compile("/create_flow_run$")) as created:
@@ -198,6 +207,7 @@ def test_a_batch_from_the_form_to_the_report(
         page.get_by_text(re.compile(r"Images of .*school-2026\.zip done")).first.wait_for()
 
     # then it is done, and shows the result
+    slow.hurry()
     page.goto(f"{stack.ui}/runs/flow-run/{run}")
     page.get_by_text(re.compile(rf"{MEMBERS:,} images, [\d,]+ faces, \d+ failed$")).first.wait_for(
         timeout=_HUNG_SECONDS * 1000

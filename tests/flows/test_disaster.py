@@ -14,8 +14,8 @@ from tests.workers import kill, production, state, submit, wait, wait_for_end
 
 pytestmark = pytest.mark.service
 
-MEMBERS = 600
-SETTINGS: dict[str, Any] = {"chunk": {"members": 20}, "run": {"shard_members": 200, "threads": 1}}
+MEMBERS = 300
+SETTINGS: dict[str, Any] = {"chunk": {"members": 10}, "run": {"shard_members": 100, "threads": 1}}
 
 
 @pytest.mark.slow

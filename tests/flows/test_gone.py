@@ -30,9 +30,9 @@ from tests.services import free_ports
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
-MEMBERS = 160
-CHUNKS = 40
-BEFORE = 8  # chunks that are done when the server goes
+MEMBERS = 80
+CHUNKS = 20
+BEFORE = 6  # chunks that are done when the server goes
 ENDS_SECONDS = 600
 COMMAND = "from intake.cli.main import main; raise SystemExit(main())"
 COMMANDS = {

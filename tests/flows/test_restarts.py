@@ -23,8 +23,8 @@ from tests.workers import (
     wait_for_end,
 )
 
-MEMBERS = 400
-SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 40, "threads": 1}}
+MEMBERS = 240
+SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 24, "threads": 1}}
 
 
 @pytest.mark.service

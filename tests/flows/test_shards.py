@@ -62,10 +62,10 @@ from tests.workers import (
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
 
-MEMBERS = 200
-SETTINGS: dict[str, Any] = {"chunk": {"members": 5}, "run": {"shard_members": 40, "threads": 1}}
-HALVES = {"chunk": {"members": 5}, "run": {"shard_members": 100, "threads": 1}}
-QUARTERS = {"chunk": {"members": 5}, "run": {"shard_members": 50, "threads": 1}}
+MEMBERS = 120
+SETTINGS: dict[str, Any] = {"chunk": {"members": 5}, "run": {"shard_members": 25, "threads": 1}}
+HALVES = {"chunk": {"members": 5}, "run": {"shard_members": 60, "threads": 1}}
+QUARTERS = {"chunk": {"members": 5}, "run": {"shard_members": 30, "threads": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def slow(archive: Path) -> Iterator[Slow]:
-    """The same archive where each of a batch's forty chunks takes a while to come."""
+    """The same archive where each of a batch's chunks takes a while to come."""
     with served_slowly(archive, 0.8) as slow:
         yield slow
 
@@ -132,16 +132,6 @@ def test_two_workers_leave_what_one_run_leaves(
     assert len({shard.idempotency_key for shard in shards}) == len(shards)
 
 
-def test_one_worker_alone_cannot_lock_itself_out(
-    start_worker: StartWorker, archive: Path, expected: Result, tmp_path: Path
-) -> None:
-    start_worker("only")
-    run = submit_batch(archive, tmp_path / "out")
-    wait_for_end(run.id)
-    assert state(run.id).is_completed(), state(run.id)
-    assert result(str(tmp_path / "out")) == expected
-
-
 def test_a_batch_of_one_shard_starts_no_other_run(
     deployed: dict[str, str], archive: Path, expected: Result, tmp_path: Path
 ) -> None:
@@ -157,36 +147,6 @@ def test_a_batch_of_one_shard_starts_no_other_run(
     assert result(str(tmp_path / "out")) == expected
     assert state.state_details.flow_run_id is not None
     assert shards_of(state.state_details.flow_run_id) == []
-
-
-def test_cancelling_a_batch_cancels_its_shards(
-    start_worker: StartWorker, slow: Slow, tmp_path: Path
-) -> None:
-    start_worker("first")
-    run = submit_batch(slow.url, tmp_path / "out")
-    wait(lambda: len(shards_of(run.id)) > 0)
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(run.id, Cancelling())
-    wait_for_end(run.id)
-    assert state(run.id).is_cancelled()
-    wait(lambda: {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"})
-    assert not (tmp_path / "out" / "manifest.parquet").exists()
-
-
-def test_a_batch_cancelled_while_it_starts_its_shards_leaves_none(
-    start_worker: StartWorker, slow: Slow, tmp_path: Path
-) -> None:
-    start_worker("first")
-    many = {"chunk": {"members": 2}, "run": {"shard_members": 2, "shards_at_once": 100}}
-    run = submit_batch(slow.url, tmp_path / "out", settings=many)
-    wait(lambda: len(shards_of(run.id)) > 0, each=0.1)
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(run.id, Cancelling())
-    wait_for_end(run.id)
-    assert state(run.id).is_cancelled()
-    shards = shards_of(run.id)
-    assert len(shards) < MEMBERS / 2  # it was cancelled before it had started them all
-    assert {shard.state_name for shard in shards} == {"Cancelled"}
 
 
 def test_a_shard_that_was_being_started_as_the_batch_was_cancelled_does_not_wait_for_ever(
@@ -250,7 +210,7 @@ def test_what_has_come_to_a_folder_is_cut_into_shards(tmp_path: Path) -> None:
 def test_a_run_cancelled_while_its_process_starts_ends_as_cancelled(
     start_worker: StartWorker, archive: Path, tmp_path: Path
 ) -> None:
-    start_worker("first")
+    start_worker("first")  # whose runs take a while to start yet
     run = submit_batch(archive, tmp_path / "out")
     wait(lambda: state(run.id).is_pending(), each=0.02)
     with get_client(sync_client=True) as client:
@@ -302,31 +262,76 @@ def has_outlived(run: FlowRun, crashes: int) -> bool:
     return int(str(look(run.id).labels.get(OUTLIVED, 0))) >= crashes
 
 
-def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
-    start_worker: StartWorker, slow: Slow, expected: Result, tmp_path: Path
-) -> None:
-    worker = start_worker("only")
-    settings = {"chunk": {"members": 2}, "run": {"threads": 1, "shard_members": 10_000}}
-    run = submit_batch(slow.url, tmp_path / "out", settings=settings)
-    for crash in range(ATTEMPTS):
-        wait(lambda: state(run.id).is_running(), each=0.1)
-        if crash:  # it says that it got on after the last one
-            wait(partial(has_outlived, run, crash))
-        else:
-            wait(lambda: any((tmp_path / "out").glob("parts/*")), each=0.1)
-        for process in descendants(worker.pid):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        wait(lambda: not state(run.id).is_running(), each=0.1)
-    slow.hurry()
-    wait_for_end(run.id)
-    assert state(run.id).is_completed(), state(run.id)
-    done = result(str(tmp_path / "out"))
-    assert (done.crops, done.manifest, done.faces) == (
-        expected.crops,
-        expected.manifest,
-        expected.faces,
-    )
+class TestOneWorker:
+    """What a single worker does, which all of these share."""
+
+    @pytest.fixture(scope="class")
+    def only(
+        self, deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Worker]:
+        with process_workers(deployed, tmp_path_factory.mktemp("only")) as start:
+            yield start("only")
+
+    def test_one_worker_alone_cannot_lock_itself_out(
+        self, only: Worker, archive: Path, expected: Result, tmp_path: Path
+    ) -> None:
+        run = submit_batch(archive, tmp_path / "out")
+        wait_for_end(run.id)
+        assert state(run.id).is_completed(), state(run.id)
+        assert result(str(tmp_path / "out")) == expected
+
+    def test_cancelling_a_batch_cancels_its_shards(
+        self, only: Worker, slow: Slow, tmp_path: Path
+    ) -> None:
+        run = submit_batch(slow.url, tmp_path / "out")
+        wait(lambda: len(shards_of(run.id)) > 0)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Cancelling())
+        wait_for_end(run.id)
+        assert state(run.id).is_cancelled()
+        wait(
+            lambda: {shard.state_name for shard in shards_of(run.id)} <= {"Cancelled", "Completed"}
+        )
+        assert not (tmp_path / "out" / "manifest.parquet").exists()
+
+    def test_a_batch_cancelled_while_it_starts_its_shards_leaves_none(
+        self, only: Worker, slow: Slow, tmp_path: Path
+    ) -> None:
+        many = {"chunk": {"members": 1}, "run": {"shard_members": 1, "shards_at_once": 100}}
+        run = submit_batch(slow.url, tmp_path / "out", settings=many)
+        wait(lambda: len(shards_of(run.id)) > 0, each=0.1)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Cancelling())
+        wait_for_end(run.id)
+        assert state(run.id).is_cancelled()
+        shards = shards_of(run.id)
+        assert len(shards) < 100  # it was cancelled before it had started them all
+        assert {shard.state_name for shard in shards} == {"Cancelled"}
+
+    def test_a_batch_that_gets_on_outlives_any_number_of_crashes(
+        self, only: Worker, slow: Slow, expected: Result, tmp_path: Path
+    ) -> None:
+        settings = {"chunk": {"members": 2}, "run": {"threads": 1, "shard_members": 10_000}}
+        run = submit_batch(slow.url, tmp_path / "out", settings=settings)
+        for crash in range(ATTEMPTS):
+            wait(lambda: state(run.id).is_running(), each=0.1)
+            if crash:  # it says that it got on after the last one
+                wait(partial(has_outlived, run, crash))
+            else:
+                wait(lambda: any((tmp_path / "out").glob("parts/*")), each=0.1)
+            for process in descendants(only.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            wait(lambda: not state(run.id).is_running(), each=0.1)
+        slow.hurry()
+        wait_for_end(run.id)
+        assert state(run.id).is_completed(), state(run.id)
+        done = result(str(tmp_path / "out"))
+        assert (done.crops, done.manifest, done.faces) == (
+            expected.crops,
+            expected.manifest,
+            expected.faces,
+        )
 
 
 def test_a_shard_of_which_nothing_is_heard_is_cropped_by_its_batch(

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.service
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("flows", "tasks", "pipeline", "detection", "storage", "intake", "deployments")
-SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 20, "threads": 1}}
+SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 12, "threads": 1}}
 NEW_FIELD = '    novelty: int = Field(7, description="Of the next version.")\n\n    max_pixels: int'
 
 
@@ -55,7 +55,7 @@ def test_workers_of_both_versions_share_a_batch(
     paths: Mapping[str, Path] = {"this": ROOT, "next": next_version(tmp_path / "next")}
     (tmp_path / "slow").mkdir()
     with (
-        slow_sample(tmp_path / "slow", 160, 1.5) as slow,
+        slow_sample(tmp_path / "slow", 96, 1.5) as slow,
         process_workers(deployed, tmp_path) as start_worker,
     ):
 

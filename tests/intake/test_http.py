@@ -9,15 +9,15 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow.parquet as pq
 import pytest
 
-from storage.fs.location import resolve
 from tests.flows.batches import picture, result
 from tests.intake.web import Web, body, problem, serving, settings
 from tests.services import S3
-from tests.workers import StartWorker, process_workers
+from tests.workers import StartWorker, look, process_workers
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -36,21 +36,25 @@ def worker(start_worker: StartWorker) -> None:
     start_worker("http")
 
 
-@pytest.fixture
-def on_disk(deployed: dict[str, str], tmp_path: Path) -> Iterator[Web]:
-    with serving(tmp_path, str(tmp_path / "store"), deployed) as service:
+@pytest.fixture(scope="module")
+def on_disk(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    folder = tmp_path_factory.mktemp("disk")
+    with serving(folder, str(folder / "store"), deployed) as service:
         yield service
 
 
-@pytest.fixture
-def on_s3(deployed: dict[str, str], s3: S3, tmp_path: Path) -> Iterator[Web]:
-    store = f"s3://{s3.bucket}/{tmp_path.name}"
-    with serving(tmp_path, store, {**deployed, **s3.environment}) as service:
+@pytest.fixture(scope="module")
+def on_s3(
+    deployed: dict[str, str], s3: S3, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Web]:
+    folder = tmp_path_factory.mktemp("s3")
+    store = f"s3://{s3.bucket}/{folder.name}"
+    with serving(folder, store, {**deployed, **s3.environment}) as service:
         yield service
 
 
-def follow_to_its_crops(on_disk: Web, batch: str) -> str:
-    """What a client does after an upload of `sample`; gives the name of its output."""
+def follow_to_its_crops(on_disk: Web, batch: str) -> None:
+    """What a client does after an upload of `sample`."""
     seen = on_disk.follow(batch, "completed", "failed")
     links = seen["links"]
     assert seen["state"] == "completed", seen
@@ -59,8 +63,7 @@ def follow_to_its_crops(on_disk: Web, batch: str) -> str:
     assert progress["processed"] == progress["total"] == 40
     assert progress["faces"] > 0
 
-    [name] = outputs(on_disk)
-    output = result(f"{on_disk.store}/batches/{name}")
+    output = result(output_of(batch))
     archive = zipfile.ZipFile(io.BytesIO(on_disk.client.get(links["crops"]).content))
     assert archive.testzip() is None
     assert {name: archive.read(name) for name in archive.namelist()} == output.crops
@@ -97,15 +100,18 @@ def follow_to_its_crops(on_disk: Web, batch: str) -> str:
     wanted = [one for one in output.crops if one.endswith("_0.jpg")]
     assert sorted(small.namelist()) == sorted(wanted)
     assert {picture(small.read(one)).shape for one in wanted} == {(64, 64, 3)}
-    return name
 
 
-def outputs(on_disk: Web) -> list[str]:
-    place = resolve(f"{on_disk.store}/batches")
-    return [name.rpartition("/")[2] for name in place.fs.ls(place.path, detail=False)]
+def output_of(batch: str) -> str:
+    return str(look(UUID(batch)).parameters["output"])
+
+
+def archives(web: Web) -> list[str]:
+    return [path.rpartition("/")[2] for path in web.stored() if path.endswith(".zip")]
 
 
 def test_a_form_to_crops_on_local_disk(on_disk: Web, worker: None, sample: Path) -> None:
+    before = archives(on_disk)
     with sample.open("rb") as file:
         answer = on_disk.client.post(
             "/api/batch/upload-zip",
@@ -116,13 +122,14 @@ def test_a_form_to_crops_on_local_disk(on_disk: Web, worker: None, sample: Path)
     assert queued["imageCount"] == 40
     assert queued["queued"] is True
     assert answer.headers["location"] == queued["links"]["status"]
-    assert [path.rpartition("/")[2] for path in on_disk.stored()[1:]] == ["Väter & Söhne.zip"]
+    assert sorted(archives(on_disk)) == sorted([*before, "Väter & Söhne.zip"])
     assert on_disk.status(queued["batchId"])["project"] == "family"
     assert "not finished" in problem(on_disk.client.get(queued["links"]["manifest"]), 409)
     assert "not finished" in problem(on_disk.client.get(queued["links"]["crops"]), 409)
     assert "no report yet" in problem(on_disk.client.get(queued["links"]["report"]), 404)
-    name = follow_to_its_crops(on_disk, queued["batchId"])
-    report = Path(on_disk.store, "batches", name, "report.html")
+    follow_to_its_crops(on_disk, queued["batchId"])
+    report = Path(output_of(queued["batchId"]), "report.html")
+    assert report.is_relative_to(on_disk.store)
     report.write_text("<p>The result</p>")
     page = on_disk.client.get(queued["links"]["report"])
     assert page.text == report.read_text()
@@ -132,6 +139,7 @@ def test_a_form_to_crops_on_local_disk(on_disk: Web, worker: None, sample: Path)
 
 @pytest.mark.parametrize("layout", ["shards", "parquet"])
 def test_a_raw_body_to_crops_on_s3(on_s3: Web, worker: None, sample: Path, layout: str) -> None:
+    before = archives(on_s3)
     queued = body(
         on_s3.client.post(
             "/api/batch/upload-zip",
@@ -142,14 +150,13 @@ def test_a_raw_body_to_crops_on_s3(on_s3: Web, worker: None, sample: Path, layou
         201,
     )
     assert queued["imageCount"] == 40
-    (stored,) = on_s3.stored()
-    assert stored.endswith("/photos.zip")
+    assert sorted(archives(on_s3)) == sorted([*before, "photos.zip"])
     batch = queued["batchId"]
     seen = on_s3.follow(batch, "completed", "failed")
     assert seen["state"] == "completed", seen
     archive = zipfile.ZipFile(io.BytesIO(on_s3.client.get(queued["links"]["crops"]).content))
     assert archive.testzip() is None
-    faces = result(f"{on_s3.store}/batches/{outputs(on_s3)[0]}").faces
+    faces = result(output_of(batch)).faces
     assert archive.namelist() == [face["crop"] for face in faces]
     assert len(faces) == seen["progress"]["faces"] > 0
     assert all(picture(archive.read(name)).shape == (300, 300, 3) for name in archive.namelist())
@@ -245,6 +252,9 @@ def test_what_is_no_batch_is_not_found(on_disk: Web) -> None:
 
 
 def test_probes_and_documents(on_disk: Web, sample: Path) -> None:
+    labels = 'method="POST",route="/api/batch/upload-zip",status="201"'
+    uploads = f"facecrop_http_requests_total{{{labels}}}"
+    before = metrics(on_disk)
     body(on_disk.client.post("/api/batch/upload-zip", content=sample.read_bytes()), 201)
     assert body(on_disk.client.get("/healthz"), 200) == {"status": "alive"}
     assert body(on_disk.client.get("/readyz"), 200) == {"status": "ready"}
@@ -254,13 +264,12 @@ def test_probes_and_documents(on_disk: Web, sample: Path) -> None:
         *("waiting", "active", "completed", "failed", "late", "oldestWaitSeconds")
     }
     assert stats["totals"]["waiting"] + stats["totals"]["active"] >= 1
-    text = on_disk.client.get("/metrics").text
-    (taken,) = re.findall(r"^facecrop_http_upload_bytes_total (.+)$", text, re.MULTILINE)
-    assert float(taken) == sample.stat().st_size
-    assert "facecrop_http_uploads_in_flight 0.0" in text
-    assert 'facecrop_batches{state="queued"}' in text
-    labels = 'method="POST",route="/api/batch/upload-zip",status="201"'
-    assert f"facecrop_http_requests_total{{{labels}}} 1.0" in text
+    after = metrics(on_disk)
+    taken = "facecrop_http_upload_bytes_total"
+    assert after[taken] - before[taken] == sample.stat().st_size
+    assert after["facecrop_http_uploads_in_flight"] == 0
+    assert 'facecrop_batches{state="queued"}' in after
+    assert after[uploads] - before.get(uploads, 0) == 1
     document = body(on_disk.client.get("/openapi.json"), 200)
     assert document["info"]["version"] == version("facecrop")
     assert "CropSettings" in document["components"]["schemas"]
@@ -268,3 +277,8 @@ def test_probes_and_documents(on_disk: Web, sample: Path) -> None:
     outside = re.findall(r"<(?:script|link)[^>]*https://[^>]*>", page)
     assert len(outside) == 2
     assert all(re.search(r"@\d+\.\d+\.\d+/.* integrity=\"sha384-", tag) for tag in outside)
+
+
+def metrics(web: Web) -> dict[str, float]:
+    found = re.findall(r"^([^#\n].*) (\S+)$", web.client.get("/metrics").text, re.MULTILINE)
+    return {name: float(value) for name, value in found}

@@ -5,6 +5,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -22,13 +23,14 @@ CHUNKS, CROPS = 50, 40  # and in each chunk so many crops
 CROP = bytes(range(256)) * 400  # 100 KiB
 
 
-@pytest.fixture
-def web(deployed: dict[str, str], tmp_path: Path) -> Iterator[Web]:
-    with serving(tmp_path, str(tmp_path / "store"), deployed, stall_seconds=3) as service:
+@pytest.fixture(scope="module")
+def web(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    folder = tmp_path_factory.mktemp("web")
+    with serving(folder, str(folder / "store"), deployed, stall_seconds=3) as service:
         yield service
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def batch(web: Web) -> str:
     """A batch that no worker has begun, with 200 MiB of crops at its output."""
     found = str(body(web.client.post(UPLOAD, content=zip_of(b"x")), 201)["batchId"])
@@ -97,20 +99,34 @@ def test_a_client_that_goes_away_ends_the_work(web: Web, batch: str) -> None:
 
 
 def test_a_crop_that_is_gone_cuts_the_download_short(web: Web, batch: str) -> None:
-    output = Path(look(UUID(batch)).parameters["output"])
-    (output / "crops" / f"{CHUNKS - 1}" / "0_0.jpg").unlink()
+    crop = Path(look(UUID(batch)).parameters["output"]) / "crops" / f"{CHUNKS - 1}" / "0_0.jpg"
     with (
+        moved(crop),
         pytest.raises(Exception, match="incomplete chunked read"),
         web.client.stream("GET", f"/api/batch/{batch}/crops.zip") as answer,
     ):
         assert sum(map(len, answer.iter_bytes())) == 0
 
 
+@contextmanager
+def moved(file: Path) -> Iterator[None]:
+    away = file.with_suffix(".away")
+    file.rename(away)
+    yield
+    away.rename(file)
+
+
 def test_a_client_that_takes_nothing_is_given_up(web: Web, batch: str) -> None:
     def files() -> int:
         return sum(1 for _ in Path(f"/proc/{web.process.pid}/fd").iterdir())
 
+    def settled() -> bool:
+        before = files()
+        time.sleep(1)
+        return files() == before
+
     body(web.client.get("/healthz"), 200)
+    wait(settled, 60)  # what other tests have opened is closed
     before = files()
     with socket.create_connection(("127.0.0.1", web.port)) as connection:
         connection.sendall(

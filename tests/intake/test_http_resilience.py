@@ -275,6 +275,14 @@ def dribble(connection: socket.socket) -> bytes | None:
         return None
 
 
+@pytest.fixture(scope="module")
+def few_files(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
+    """A service that may have 1,024 files open."""
+    folder = tmp_path_factory.mktemp("few-files")
+    with serving(folder, str(folder / "store"), deployed, limits="-n 1024") as service:
+        yield service
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -286,25 +294,21 @@ def dribble(connection: socket.socket) -> bytes | None:
     ],
 )
 def test_eleven_hundred_idle_connections_leave_it_alive_with_1024_files(
-    deployed: dict[str, str], tmp_path: Path, sent: bytes
+    few_files: Web, sent: bytes
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # for this end of them
     try:
-        with (
-            serving(tmp_path, str(tmp_path / "store"), deployed, limits="-n 1024") as web,
-            ExitStack() as stack,
-            probing(web) as seconds,
-        ):
+        with ExitStack() as stack, probing(few_files) as seconds:
             for _ in range(1100):
-                open_connection(stack, web, sent)
+                open_connection(stack, few_files, sent)
             there = len(seconds)
             until = time.monotonic() + 60
             while len(seconds) < there + 10:
                 assert time.monotonic() < until, "it does not answer"
                 time.sleep(0.05)
-            assert body(web.client.post(UPLOAD, content=zip_of(b"x")), 201)
-            assert "Too many open files" not in web.log.read_text()
+            assert body(few_files.client.post(UPLOAD, content=zip_of(b"x")), 201)
+            assert "Too many open files" not in few_files.log.read_text()
         stays_alive(seconds)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -20,9 +20,9 @@ from tests.workers import Worker, at_work, process_workers, shards_of, state, st
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
-MEMBERS = 200
+MEMBERS = 120
 # two shards: the batch's own run crops one, and leaves the other to the other worker
-SETTINGS = ["--chunk-members", "5", "--run-shard-members", "100", "--run-threads", "1"]
+SETTINGS = ["--chunk-members", "5", "--run-shard-members", "60", "--run-threads", "1"]
 
 Ask = Callable[..., tuple[int, str]]
 
@@ -50,7 +50,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def slow(sample: Path) -> Iterator[Slow]:
-    """The sample where each of a batch's forty chunks takes a while to come."""
+    """The sample where each of a batch's chunks takes a while to come."""
     with served_slowly(sample, 1.0) as slow:
         yield slow
 
@@ -64,13 +64,16 @@ def expected(deployed: dict[str, str], sample: Path) -> Result:
     return result(str(output))
 
 
-@pytest.fixture
-def workers(deployed: dict[str, str], tmp_path: Path) -> Iterator[list[Worker]]:
+@pytest.fixture(scope="module")
+def workers(
+    deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[Worker]]:
     """Two, both waiting for work."""
+    folder = tmp_path_factory.mktemp("workers")
     names = ("one", "other")
-    with process_workers(deployed, tmp_path) as start:
+    with process_workers(deployed, folder) as start:
         started = [start(name) for name in names]
-        logs = [tmp_path / f"{name}.log" for name in names]
+        logs = [folder / f"{name}.log" for name in names]
         wait(lambda: all("started!" in log.read_text() for log in logs))
         yield started
 
