@@ -63,10 +63,12 @@ def claim(
     with folder.errors("read"), folder.alone():
         there = _read(folder, existing)
         if there is None:
-            _refuse_strange(folder)
-            if folder.create(BATCH, _as_json(record)):
+            strange = left_over(folder, 1)
+            if not strange and folder.create(BATCH, _as_json(record)):
                 return dict(record)
-            there = _read(folder, existing)  # another run was first
+            there = _read(folder, existing)  # another run was first, and what is there is its
+            if there is None and strange:
+                raise _strange(folder, strange[0])
             if there is None:
                 raise _claimed_meanwhile(folder)
             if existing == "overwrite":
@@ -205,13 +207,11 @@ def _not_a_batch(folder: Folder) -> OutputError:
     return OutputError(f"{folder.uri}/{BATCH} is not one of Facecrop's. Name another output.")
 
 
-def _refuse_strange(folder: Folder) -> None:
-    strange = left_over(folder, 1)
-    if strange:
-        raise OutputError(
-            f"{folder.uri} holds {strange[0]}, and no {BATCH} says that it is Facecrop's. "
-            "Name another output."
-        )
+def _strange(folder: Folder, name: str) -> OutputError:
+    return OutputError(
+        f"{folder.uri} holds {name}, and no {BATCH} says that it is Facecrop's. "
+        "Name another output."
+    )
 
 
 def _extended(folder: Folder, there: Mapping[str, Any]) -> Any:

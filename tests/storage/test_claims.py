@@ -20,6 +20,7 @@ from storage.output.counts import Status
 from storage.output.folder import Folder
 from storage.output.manifest import AccountingError, FaceRow, MemberRow, encode_part
 from storage.output.output import Output
+from storage.output.written import left_over
 from tests.flows.batches import files
 from tests.services import S3
 
@@ -263,6 +264,23 @@ def test_one_of_two_batches_is_granted_a_new_output(place: str) -> None:
         assert json.loads(files(where)["batch.json"])["id"] == granted[0]
 
 
+def test_who_looks_as_another_run_begins_goes_on_with_its_batch(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = record()
+    fs, path = fsspec.url_to_fs(place)
+
+    def begin(folder: Folder, most: int) -> list[str]:
+        """What another run does between two looks of this one."""
+        fs.makedirs(f"{path}/plan", exist_ok=True)
+        fs.pipe_file(f"{path}/batch.json", json.dumps(begun).encode())
+        fs.pipe_file(f"{path}/plan/000000-{begun['id'][:8]}.parquet", b"PAR1")
+        return left_over(folder, most)
+
+    monkeypatch.setattr("storage.output.claim.left_over", begin)
+    assert Output(place).claim(record(), "resume").record["id"] == begun["id"]
+
+
 def test_a_run_whose_output_was_taken_writes_nothing_more(place: str) -> None:
     old, new = record(300), record(400)
     first = Output(place)
@@ -405,7 +423,7 @@ def test_writers_that_come_and_go_do_not_disturb_each_other(tmp_path: Path) -> N
 
     def write(thread: int) -> None:
         try:
-            for _ in range(1000):
+            for _ in range(300):
                 with output._folder.room(output.claimed) as folder:
                     (folder / str(thread)).write_bytes(b"")
         except BaseException as error:  # noqa: BLE001 told by the assertion below
