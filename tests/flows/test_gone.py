@@ -26,7 +26,7 @@ from pipeline.settings import CropSettings
 from tests.flows.batches import Result, result
 from tests.flows.gate import gate
 from tests.flows.test_kill import parts
-from tests.services import free_ports
+from tests.services import free_ports, served_slowly
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -116,7 +116,7 @@ def is_ready(url: str) -> bool:
 
 
 def start(
-    sample: Path, output: Path, environment: dict[str, str], command: str = COMMANDS["short"]
+    sample: Path | str, output: Path, environment: dict[str, str], command: str = COMMANDS["short"]
 ) -> subprocess.Popen[str]:
     options = ["--output", str(output), "--chunk-members", str(MEMBERS // CHUNKS)]
     return subprocess.Popen(
@@ -230,20 +230,23 @@ def test_a_signal_ends_it_and_it_resumes(
     healthy: tuple[Served, Path],
     tmp_path: Path,
 ) -> None:
-    with behind_a_gate(healthy[0]) as served:
-        run = start(photos, tmp_path / "out", served.environment)
-        while parts(tmp_path / "out") < BEFORE:
-            assert run.poll() is None, run.communicate()
-            time.sleep(0.01)
-        how(served)
-        time.sleep(1)  # so that some call has found nobody
-        run.send_signal(end)
-        _, complained = run.communicate(timeout=60)
-    assert run.returncode == INTERRUPTED, complained
-    assert "Traceback" not in complained
-    assert len(complained) < 2000, complained
-    assert not (tmp_path / "out" / "manifest.parquet").exists(), "too late to show anything"
-    run = start(photos, tmp_path / "out", healthy[0].environment)
-    _, complained = run.communicate(timeout=ENDS_SECONDS)
+    # each chunk takes a while to come, so that the signal does not come too late
+    with served_slowly(photos, 0.5) as slow:
+        with behind_a_gate(healthy[0]) as served:
+            run = start(slow.url, tmp_path / "out", served.environment)
+            while parts(tmp_path / "out") < BEFORE:
+                assert run.poll() is None, run.communicate()
+                time.sleep(0.01)
+            how(served)
+            time.sleep(1)  # so that some call has found nobody
+            run.send_signal(end)
+            _, complained = run.communicate(timeout=60)
+        assert run.returncode == INTERRUPTED, complained
+        assert "Traceback" not in complained
+        assert len(complained) < 2000, complained
+        assert not (tmp_path / "out" / "manifest.parquet").exists(), "too late to show anything"
+        slow.hurry()
+        run = start(slow.url, tmp_path / "out", healthy[0].environment)
+        _, complained = run.communicate(timeout=ENDS_SECONDS)
     assert run.returncode == DONE_WITH_FAILURES, complained
     assert result(str(tmp_path / "out")) == undisturbed

@@ -251,34 +251,33 @@ def test_what_is_no_batch_is_not_found(on_disk: Web) -> None:
     assert "method" in problem(on_disk.client.delete("/healthz"), 405)
 
 
-def test_probes_and_documents(on_disk: Web, sample: Path) -> None:
-    labels = 'method="POST",route="/api/batch/upload-zip",status="201"'
-    uploads = f"facecrop_http_requests_total{{{labels}}}"
-    before = metrics(on_disk)
-    body(on_disk.client.post("/api/batch/upload-zip", content=sample.read_bytes()), 201)
-    assert body(on_disk.client.get("/healthz"), 200) == {"status": "alive"}
-    assert body(on_disk.client.get("/readyz"), 200) == {"status": "ready"}
-    stats = body(on_disk.client.get("/api/batch/queue-stats"), 200)
+@pytest.fixture
+def fresh(deployed: dict[str, str], tmp_path: Path) -> Iterator[Web]:
+    with serving(tmp_path, str(tmp_path / "store"), deployed) as service:
+        yield service
+
+
+def test_probes_and_documents(fresh: Web, sample: Path) -> None:
+    body(fresh.client.post("/api/batch/upload-zip", content=sample.read_bytes()), 201)
+    assert body(fresh.client.get("/healthz"), 200) == {"status": "alive"}
+    assert body(fresh.client.get("/readyz"), 200) == {"status": "ready"}
+    stats = body(fresh.client.get("/api/batch/queue-stats"), 200)
     assert set(stats["queues"]) >= {str(priority) for priority in range(1, 11)}
     assert set(stats["totals"]) == {
         *("waiting", "active", "completed", "failed", "late", "oldestWaitSeconds")
     }
     assert stats["totals"]["waiting"] + stats["totals"]["active"] >= 1
-    after = metrics(on_disk)
-    taken = "facecrop_http_upload_bytes_total"
-    assert after[taken] - before[taken] == sample.stat().st_size
-    assert after["facecrop_http_uploads_in_flight"] == 0
-    assert 'facecrop_batches{state="queued"}' in after
-    assert after[uploads] - before.get(uploads, 0) == 1
-    document = body(on_disk.client.get("/openapi.json"), 200)
+    text = fresh.client.get("/metrics").text
+    (taken,) = re.findall(r"^facecrop_http_upload_bytes_total (.+)$", text, re.MULTILINE)
+    assert float(taken) == sample.stat().st_size
+    assert "facecrop_http_uploads_in_flight 0.0" in text
+    assert 'facecrop_batches{state="queued"}' in text
+    labels = 'method="POST",route="/api/batch/upload-zip",status="201"'
+    assert f"facecrop_http_requests_total{{{labels}}} 1.0" in text
+    document = body(fresh.client.get("/openapi.json"), 200)
     assert document["info"]["version"] == version("facecrop")
     assert "CropSettings" in document["components"]["schemas"]
-    page = on_disk.client.get("/docs").text
+    page = fresh.client.get("/docs").text
     outside = re.findall(r"<(?:script|link)[^>]*https://[^>]*>", page)
     assert len(outside) == 2
     assert all(re.search(r"@\d+\.\d+\.\d+/.* integrity=\"sha384-", tag) for tag in outside)
-
-
-def metrics(web: Web) -> dict[str, float]:
-    found = re.findall(r"^([^#\n].*) (\S+)$", web.client.get("/metrics").text, re.MULTILINE)
-    return {name: float(value) for name, value in found}
