@@ -1,5 +1,7 @@
 """Nothing of others is removed from an output, and one batch alone has it."""
 
+import errno
+import io
 import itertools
 import json
 import os
@@ -114,6 +116,31 @@ def test_a_file_of_others_is_never_written_over(place: str) -> None:
     with pytest.raises(OutputError, match=r"b\.jpg_0\.jpg is in the way"):
         output.put_crops(0, {"crops/b.jpg_0.jpg": b"a face"})
     assert files(place)["crops/b.jpg_0.jpg"] == b"mine"
+
+
+@pytest.mark.parametrize("name", ["faces.parquet", "manifest.parquet"])
+def test_a_store_that_fails_makes_no_table_another_s(
+    place: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = crop(place, record())
+    fs = output._folder.fs
+    real = fs.open
+    answers = [OSError(errno.EIO, "Input/output error"), io.BytesIO(b"bytes of another range")]
+
+    def opened(path: str, *given: Any, **options: Any) -> Any:
+        if not (str(path).endswith(name) and answers):
+            return real(path, *given, **options)
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(fs, "open", opened)
+    with pytest.raises(TransientError, match="Input/output error"):
+        output.finish(1, 1)
+    assert len(answers) == 1
+    output.finish(1, 1)
+    assert not answers
 
 
 @pytest.mark.parametrize(
