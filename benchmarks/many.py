@@ -1,4 +1,6 @@
-"""Many small batches, all queued at once, and one archive of as many images, by the same workers.
+"""Many small batches, all queued at once, and as many images in one batch, by the same workers.
+
+That one batch is of one archive, or of a folder that has the small archives in it.
 
 PostgreSQL, Redis, Prefect's server and services and the workers run on this machine. The rate is
 over the time from the first run's start to the last one's end, by the server's clock.
@@ -32,10 +34,12 @@ class Row:
     """So many batches of so many images.
 
     Attributes:
+        of: what each batch is of.
         server: CPU seconds of Prefect's server and services a batch.
         lost: images without a row in their batch's manifest.
     """
 
+    of: Annotated[str, Column("of")]
     batches: Annotated[int, Column("batches", ",")]
     images: Annotated[int, Column("images each", ",")]
     seconds: Annotated[float, Column("seconds", ".0f")]
@@ -57,20 +61,30 @@ def run(options: argparse.Namespace) -> Report:
         production() as (stack, folder),
         ExitStack() as workers,
     ):
-        small, whole = folder / "small.zip", folder / "whole.zip"
+        small, whole, classes = folder / "small.zip", folder / "whole.zip", folder / "classes"
+        total = options.images * options.batches
         pack(photos, small, options.images)
-        pack(photos, whole, options.images * options.batches)
+        pack(photos, whole, total)
+        classes.mkdir()
+        for number in range(options.batches):
+            (classes / f"{number:04}.zip").hardlink_to(small)
         for number in range(options.workers):
             workers.enter_context(process_worker(f"worker-{number}", options.slots))
-        one = _cropped(stack, whole, 1, options.images * options.batches, folder / "one")
-        many = _cropped(stack, small, options.batches, options.images, folder / "many")
+        one = _cropped(stack, "an archive", whole, 1, total)
+        many = _cropped(stack, "a small archive", small, options.batches, options.images)
+        within = _cropped(stack, "a folder of small archives", classes, 1, total)
     about = f"{options.workers} workers, each with up to {options.slots} runs at a time."
-    figures = {"cores": cores(), "of_the_rate_of_one": many.rate / one.rate}
-    return Report(about, {"rows": [one, many]}, figures)
+    figures = {
+        "cores": cores(),
+        "of_the_rate_of_one": many.rate / one.rate,
+        "in_a_folder": within.rate / one.rate,
+    }
+    return Report(about, {"rows": [one, many, within]}, figures)
 
 
-def _cropped(stack: Stack, archive: Path, batches: int, images: int, outputs: Path) -> Row:
+def _cropped(stack: Stack, of: str, archive: Path, batches: int, images: int) -> Row:
     before = _server_cpu(stack)
+    outputs = archive.with_suffix(".out")
     place = {number: str(outputs / str(number)) for number in range(batches)}
     settings = {"run": {"shard_members": max(1, images // 20)}} if batches == 1 else {}
     runs = [submit(_DEPLOYMENT, _parameters(archive, one, settings)) for one in place.values()]
@@ -79,7 +93,7 @@ def _cropped(stack: Stack, archive: Path, batches: int, images: int, outputs: Pa
     rows = sum(Output(one).totals().members for one in place.values())
     used = _server_cpu(stack) - before
     total = batches * images
-    return Row(batches, images, seconds, total / seconds, used / batches, total - rows)
+    return Row(of, batches, images, seconds, total / seconds, used / batches, total - rows)
 
 
 def _parameters(archive: Path, output: str, settings: Mapping[str, Any]) -> dict[str, Any]:

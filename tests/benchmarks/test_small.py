@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.conftest import Benchmark
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("started_images")]
 
 
 def test_sides_crop_the_same_photos_and_it_is_said_who_is_ahead(

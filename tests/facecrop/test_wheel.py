@@ -16,7 +16,7 @@ PACKAGES = (
     "facecrop", "flows", "tasks", "pipeline", "detection", "storage", "intake", "deployments"
 )  # fmt: skip
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("started_images")]
 
 
 @pytest.fixture(scope="module")

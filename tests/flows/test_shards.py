@@ -262,15 +262,14 @@ def has_outlived(run: FlowRun, crashes: int) -> bool:
     return int(str(look(run.id).labels.get(OUTLIVED, 0))) >= crashes
 
 
+@pytest.fixture(scope="class")
+def only(deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    with process_workers(deployed, tmp_path_factory.mktemp("only")) as start:
+        yield start("only")
+
+
 class TestOneWorker:
     """What a single worker does, which all of these share."""
-
-    @pytest.fixture(scope="class")
-    def only(
-        self, deployed: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Worker]:
-        with process_workers(deployed, tmp_path_factory.mktemp("only")) as start:
-            yield start("only")
 
     def test_one_worker_alone_cannot_lock_itself_out(
         self, only: Worker, archive: Path, expected: Result, tmp_path: Path

@@ -11,7 +11,7 @@ import pytest
 
 from tests.infra import windows
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("started_images")]
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,6 +18,8 @@ from tests.flows.batches import result
 from tests.pictures import astronaut_jpeg, no_face_jpeg
 from tests.services import S3
 
+pytestmark = pytest.mark.usefixtures("started_images")  # as people run it
+
 service = pytest.mark.service
 either_way = pytest.mark.parametrize(
     "way", ["--no-prefect", pytest.param("--prefect", marks=service)], indirect=True
