@@ -61,17 +61,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def forked_images() -> Iterator[None]:
     """Have images worked on in forked processes, as a worker does: one is started in 0.4 CPU s."""
-    with ExitStack() as running:
-        _fork_images(running)
+    if not can_fork():
         yield
-
-
-def _fork_images(running: ExitStack) -> None:
-    """Fork processes for images from now on, with the environment that there is now."""
-    if can_fork():
-        server = ForkServerProcess("detection.sandbox.forkserver", child_environment(os.environ))
-        os.environ[FORK_SERVER] = running.enter_context(closing(server)).path
-        running.callback(os.environ.pop, FORK_SERVER, None)
+        return
+    environment = child_environment(os.environ)
+    with closing(ForkServerProcess("detection.sandbox.forkserver", environment)) as server:
+        os.environ[FORK_SERVER] = server.path
+        yield
+        os.environ.pop(FORK_SERVER, None)
 
 
 @pytest.fixture
@@ -123,7 +120,6 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         certificates = os.environ["PREFECT_API_SSL_CERT_FILE"]
         here = {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
         running.enter_context(temporary_settings(here))
-        _fork_images(running)
         if several and not there:
             deploy()
             save_rows(url, rows)

@@ -250,8 +250,10 @@ class Child:
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """A child's: this project comes first on its path, so that it runs its parent's code."""
     root = str(Path(__file__).resolve().parents[2])
+    # Prefect's settings are nothing to it, and need not be those of a server that forks it
+    own = {name: value for name, value in environment.items() if not name.startswith("PREFECT_")}
     # no threads or files of libraries besides: a child works on one image at a time
-    return {**environment, **_MALLOC, **QUIET, **safe_path(environment, root)}
+    return {**own, **_MALLOC, **QUIET, **safe_path(environment, root)}
 
 
 def _started(command: Sequence[str]) -> tuple[subprocess.Popen[bytes], _Pipes]:

@@ -276,6 +276,14 @@ def test_an_image_comes_out_of_a_forked_process_as_of_another(
     assert (one.crops, digest) == (other.crops, other_digest)
 
 
+def test_a_process_for_images_is_forked_whatever_prefects_settings_are(
+    forking: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
+    crop_one_isolated(astronaut_jpeg(), BOUNDS)
+    assert sandbox.idle_pids() == descendants(forking) != []
+
+
 def test_a_forked_process_for_images_is_replaced_when_it_dies(forking: int) -> None:
     data = astronaut_jpeg()
     crop_one_isolated(data, BOUNDS)
