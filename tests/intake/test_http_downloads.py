@@ -112,8 +112,10 @@ def test_a_crop_that_is_gone_cuts_the_download_short(web: Web, batch: str) -> No
 def moved(file: Path) -> Iterator[None]:
     away = file.with_suffix(".away")
     file.rename(away)
-    yield
-    away.rename(file)
+    try:
+        yield
+    finally:
+        away.rename(file)
 
 
 def test_a_client_that_takes_nothing_is_given_up(web: Web, batch: str) -> None:
