@@ -364,6 +364,7 @@ def test_the_matrix_of_a_turned_photograph_holds_for_the_default_crop(
 # --- the default ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_default_crops_are_what_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
     """To the bit, those of a version that had nothing but the square."""
     digest = hashlib.sha256()
