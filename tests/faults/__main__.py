@@ -244,8 +244,7 @@ def _complete(archive: str, output: str, faults: _Faults) -> None:
             return False
         return True
 
-    with fsspec.open(f"{output}/{NOTE}", "w") as note:
-        note.write("A person's, who keeps it beside the batch.")
+    _patiently(partial(_leave_note, output))  # the disk may be full yet, from the batch before
     faults.world.again = again
     _end_of(start, faults)
     faults.world.again = None
@@ -256,6 +255,11 @@ def _complete(archive: str, output: str, faults: _Faults) -> None:
     while failed := _storage_failures(output):
         faults.found.retried += failed
         _end_of(lambda: _drive_again(output), faults)
+
+
+def _leave_note(output: str) -> None:
+    with fsspec.open(f"{output}/{NOTE}", "w") as note:
+        note.write("A person's, who keeps it beside the batch.")
 
 
 def _drive_again(output: str) -> FlowRun:
