@@ -73,8 +73,14 @@ def upended(side: int, turn: Image.Transpose) -> Image.Image:
 
 # above four megapixels a JPEG is decoded reduced: by as much as the faces' sizes allow
 large = cache(partial(group, (2600, 700, 420), (3900, 2600)))
+
+
+def large_turned(orientation: int) -> bytes:
+    return bits(large(), orientation)
+
+
 PHOTOGRAPHS: dict[str, Callable[[], bytes]] = {
-    **{f"orientation {n}": lambda n=n: bits(large(), n) for n in range(1, 9)},
+    **{f"orientation {n}": partial(large_turned, n) for n in range(1, 9)},
     "a half or a quarter": lambda: bits(astronaut(4000), 6),
     "full": lambda: bits(group((300,), (3200, 2400)), 1),
     "lies": lambda: encoded(upended(700, Image.Transpose.ROTATE_90), "PNG"),
