@@ -65,10 +65,12 @@ def forked_images() -> Iterator[None]:
         yield
         return
     environment = child_environment(os.environ)
-    with closing(ForkServerProcess("detection.sandbox.forkserver", environment)) as server:
-        os.environ[FORK_SERVER] = server.path
+    with (
+        closing(ForkServerProcess("detection.sandbox.forkserver", environment)) as server,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv(FORK_SERVER, server.path)
         yield
-        os.environ.pop(FORK_SERVER, None)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What processes use, as proc(5) tells it, and how one is ended."""
+"""What processes use, as proc(5) tells it, how long one may start, and how one is ended."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from detection.sandbox.pool import idle_pids
+
+START_SECONDS = 600
+"""In which a server has to be ready: on a busy machine it takes minutes."""
 
 _STOP_SECONDS = 40
 

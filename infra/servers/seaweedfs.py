@@ -13,9 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from infra.servers.ports import free_ports
-from infra.servers.process import end
-
-_START_SECONDS = 60
+from infra.servers.process import START_SECONDS, end
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def seaweedfs(folder: Path, bucket: str = "photos") -> Iterator[S3]:
             stderr=subprocess.STDOUT,
         )
         try:
-            until = time.monotonic() + _START_SECONDS
+            until = time.monotonic() + START_SECONDS
             while not weed.is_ready():
                 if process.poll() is not None or time.monotonic() > until:
                     raise RuntimeError(f"SeaweedFS did not start; see {log.name}")

@@ -26,9 +26,9 @@ import redis
 
 from infra.servers.ports import free_ports
 from infra.servers.prefect import drain, one_authority
+from infra.servers.process import START_SECONDS
 
 _AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
-_START_SECONDS = 600  # a busy machine takes minutes
 _STOP_SECONDS = 30
 _POSTGRES_USER = "postgres"  # initdb and postgres refuse to run as root
 
@@ -75,7 +75,7 @@ class Daemon:
                 stderr=log,
                 start_new_session=True,
             )
-        until = time.monotonic() + _START_SECONDS
+        until = time.monotonic() + START_SECONDS
         while not self._ready(self._process.pid):
             if self._process.poll() is not None or time.monotonic() > until:
                 end = self._log.read_text(errors="replace")[-2000:]

@@ -67,10 +67,8 @@ def claim(
             if not strange and folder.create(BATCH, _as_json(record)):
                 return dict(record)
             there = _read(folder, existing)  # another run was first, and what is there is its
-            if there is None and strange:
-                raise _strange(folder, strange[0])
             if there is None:
-                raise _claimed_meanwhile(folder)
+                raise _strange(folder, strange[0]) if strange else _claimed_meanwhile(folder)
             if existing == "overwrite":
                 existing = "resume"
         _refuse_unknown(folder, there)

@@ -102,8 +102,7 @@ def remove_written(
 def refuse_in_the_way(folder: Folder, names: Iterable[str]) -> None:
     """Raise OutputError where one of these tables or the report is there and is another's."""
     for name in names:
-        # twice: an object store may answer with bytes of another range, and seldom does so again
-        if is_anothers(folder, name) and is_anothers(folder, name):
+        if is_anothers(folder, name):
             raise in_the_way(folder, name)
 
 
@@ -131,14 +130,14 @@ def _of(name: str, claim: str) -> bool:
 
 
 def _crops_in_faces(folder: Folder) -> Iterator[str]:
-    if folder.exists(FACES) and _is_table(folder, FACES, FACES_SCHEMA):
+    if _is_table(folder, FACES, FACES_SCHEMA):
         with folder.fs.open(folder.path(FACES), "rb") as file:
             for rows in pq.ParquetFile(file).iter_batches(columns=["crop"]):
                 yield from _files_of(rows["crop"].to_pylist())
 
 
 def _photos_in_manifest(folder: Folder) -> Iterator[str]:
-    if folder.exists(MANIFEST) and _is_table(folder, MANIFEST, MANIFEST_SCHEMA):
+    if _is_table(folder, MANIFEST, MANIFEST_SCHEMA):
         with folder.fs.open(folder.path(MANIFEST), "rb") as file:
             table = pq.ParquetFile(file)
             if "file" in table.schema_arrow.names:
@@ -180,6 +179,11 @@ def _files_of(crops: Iterable[Any]) -> Iterator[str]:
 
 def is_anothers(folder: Folder, name: str) -> bool:
     """Whether a table, summary, report or card is there and Facecrop did not write it as it is."""
+    # twice: an object store may answer with bytes of another range, and seldom does so again
+    return _seems_anothers(folder, name) and _seems_anothers(folder, name)
+
+
+def _seems_anothers(folder: Folder, name: str) -> bool:
     if not folder.exists(name):
         return False
     if name == CARD:
@@ -187,21 +191,21 @@ def is_anothers(folder: Folder, name: str) -> bool:
     schema = {FACES: FACES_SCHEMA, MANIFEST: MANIFEST_SCHEMA}.get(name)
     if schema is None:
         return not _is_text(folder, name)
-    return not (_is_table(folder, name, schema) or _is_cut_short(folder, name))
+    footer = _footer(folder, name)
+    return not (_is_ours(footer, schema) if footer else _is_cut_short(folder, name))
 
 
 def _is_cut_short(folder: Folder, name: str) -> bool:
-    """A table that a power cut left empty, or without the end that makes it one: nobody's work."""
+    """A file without a footer that a power cut left empty, or of a table: nobody's work."""
     with folder.fs.open(folder.path(name), "rb") as file:
-        begins = file.read(len(_PARQUET))
-        size = file.seek(0, 2)
-        file.seek(max(0, size - len(_PARQUET)))
-        whole = size > 2 * len(_PARQUET) and file.read() == _PARQUET
-    return _PARQUET.startswith(begins) and not whole
+        return _PARQUET.startswith(file.read(len(_PARQUET)))
 
 
 def _is_table(folder: Folder, name: str, schema: pa.Schema) -> bool:
-    footer = _footer(folder, name)
+    return folder.exists(name) and _is_ours(_footer(folder, name), schema)
+
+
+def _is_ours(footer: bytes, schema: pa.Schema) -> bool:
     try:
         names = set(pq.read_schema(pa.BufferReader(footer)).names)
     except (pa.ArrowException, OSError):  # of the bytes: what storage raises says nothing of them
@@ -216,7 +220,7 @@ def _footer(folder: Folder, name: str) -> bytes:
         size = file.seek(0, 2)
         file.seek(max(0, size - _FOOTER_END.size))
         end = file.read()
-        if len(end) < _FOOTER_END.size or not end.endswith(_PARQUET):
+        if size <= _FOOTER_END.size or not end.endswith(_PARQUET):
             return b""
         length, _ = _FOOTER_END.unpack(end)
         file.seek(max(0, size - _FOOTER_END.size - length))

@@ -22,7 +22,7 @@ from storage.output.counts import Status
 from storage.output.folder import Folder
 from storage.output.manifest import AccountingError, FaceRow, MemberRow, encode_part
 from storage.output.output import Output
-from storage.output.written import left_over
+from storage.output.written import is_anothers, left_over
 from tests.flows.batches import files
 from tests.services import S3
 
@@ -118,29 +118,47 @@ def test_a_file_of_others_is_never_written_over(place: str) -> None:
     assert files(place)["crops/b.jpg_0.jpg"] == b"mine"
 
 
+def answer(
+    monkeypatch: pytest.MonkeyPatch, output: Output, name: str, *answers: OSError | bytes
+) -> list[OSError | bytes]:
+    """Have the store answer so as a file is opened, then as it is; gives what is still to come."""
+    fs = output._folder.fs
+    real = fs.open
+    left = [*answers]
+
+    def opened(path: str, *given: Any, **options: Any) -> Any:
+        if not (str(path).endswith(name) and left):
+            return real(path, *given, **options)
+        now = left.pop(0)
+        if isinstance(now, OSError):
+            raise now
+        return io.BytesIO(now)
+
+    monkeypatch.setattr(fs, "open", opened)
+    return left
+
+
 @pytest.mark.parametrize("name", ["faces.parquet", "manifest.parquet"])
 def test_a_store_that_fails_makes_no_table_another_s(
     place: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = crop(place, record())
-    fs = output._folder.fs
-    real = fs.open
-    answers = [OSError(errno.EIO, "Input/output error"), io.BytesIO(b"bytes of another range")]
-
-    def opened(path: str, *given: Any, **options: Any) -> Any:
-        if not (str(path).endswith(name) and answers):
-            return real(path, *given, **options)
-        answer = answers.pop(0)
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(fs, "open", opened)
+    fails = OSError(errno.EIO, "Input/output error")
+    left = answer(monkeypatch, output, name, fails, b"bytes of another range")
     with pytest.raises(TransientError, match="Input/output error"):
         output.finish(1, 1)
-    assert len(answers) == 1
+    assert len(left) == 1
     output.finish(1, 1)
-    assert not answers
+    assert not left
+
+
+def test_a_wrong_answer_makes_no_summary_another_s(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = crop(place, record())
+    left = answer(monkeypatch, output, "summary.json", b"bytes of another range")
+    assert not is_anothers(output._folder, "summary.json")
+    assert not left
 
 
 @pytest.mark.parametrize(
