@@ -1,4 +1,5 @@
 import fcntl
+import gc
 import os
 import re
 import signal
@@ -20,6 +21,9 @@ SERVICES = {"prefect", "s3"}
 _FILE_MARKS = re.compile(r"^pytestmark = .*", re.MULTILINE)
 _MARK = re.compile(r"pytest\.mark\.(\w+)")
 _WITHOUT = re.compile(r"not \w+( and not \w+)*")
+
+# What is imported and collected stays: to look through it for garbage takes half of the collection.
+gc.disable()
 
 # A shell that starts them in the background has the tests ignore SIGINT, and all that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -56,6 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             seconds = float(timeout.args[0]) if timeout else 0.0
             allowed[item.path] = max(allowed.get(item.path, 0.0), seconds)
     items.sort(key=lambda item: allowed.get(item.path, -1.0), reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,6 @@ import struct
 from base64 import b64encode
 from io import BytesIO
 
-import pillow_heif
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -105,10 +104,10 @@ def photograph(
     A TIFF is itself a block of Exif: what Pillow can put into one is in it.
     """
     block, packet = exif() if block is None else block, xmp() if packet is None else packet
-    sink = BytesIO()
     if kind == "HEIF":
-        pillow_heif.from_pillow(image).save(sink, exif=b"Exif\0\0" + block, xmp=packet, quality=90)
-    elif kind == "PNG":
+        return encoded(image, kind, exif=b"Exif\0\0" + block, xmp=packet, quality=90)
+    sink = BytesIO()
+    if kind == "PNG":
         text = PngInfo()
         text.add_itxt("XML:com.adobe.xmp", packet.decode())
         image.save(sink, kind, pnginfo=text, exif=block)

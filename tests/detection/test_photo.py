@@ -189,15 +189,8 @@ def test_a_tiff_has_all_that_goes_along_however_it_is_compressed(
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
 def test_its_profile_is_kept(kind: str, face: bool) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    sink = BytesIO()
-    image = astronaut() if face else coffee()
-    if kind == "HEIF":
-        import pillow_heif
-
-        pillow_heif.from_pillow(image).save(sink, icc_profile=profile)
-    else:
-        image.save(sink, kind, icc_profile=profile)
-    with Image.open(BytesIO(covered(sink.getvalue()).photo)) as made:
+    data = encoded(astronaut() if face else coffee(), kind, icc_profile=profile)
+    with Image.open(BytesIO(covered(data).photo)) as made:
         assert made.info["icc_profile"] == profile
 
 
