@@ -4,11 +4,14 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
+from xdist.workermanage import WorkerController
 
 from detection.forking.start import ForkServerProcess, can_fork
 from detection.sandbox.process import FORK_SERVER, child_environment
@@ -17,6 +20,7 @@ from tests.services import DATABASE, S3, seaweedfs
 
 SAMPLE_MEMBERS = 40  # in which every kind of member is, and one of each twice
 SERVICES = {"prefect", "s3"}
+SERVED = 3  # processes that begin with the tests that need a service
 
 _FILE_MARKS = re.compile(r"^pytestmark = .*", re.MULTILINE)
 _MARK = re.compile(r"pytest\.mark\.(\w+)")
@@ -46,20 +50,35 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server, and put the files with slow tests and those that need one first.
+    """Mark what needs a server, and put the files with such tests first, then the slow ones.
 
     First of all those whose tests may take longest: at the end no process is to wait for another's.
     """
+    first: dict[Path, tuple[bool, float, bool]] = {}
     for item in items:
         if SERVICES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("service")
-    allowed: dict[Path, float] = {}
-    for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("service"):
-            timeout = item.get_closest_marker("timeout")
-            seconds = float(timeout.args[0]) if timeout else 0.0
-            allowed[item.path] = max(allowed.get(item.path, 0.0), seconds)
-    items.sort(key=lambda item: allowed.get(item.path, -1.0), reverse=True)
+        marks = {mark.name for mark in item.iter_markers()}
+        timeout = item.get_closest_marker("timeout")
+        found = "service" in marks, float(timeout.args[0]) if timeout else 0.0, "slow" in marks
+        first[item.path] = max(found, first.get(item.path, found))
+    items.sort(key=lambda item: first[item.path], reverse=True)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """Of several processes have three begin with the first files, and the others with the last.
+
+    What waits for servers and what computes are at work side by side, and three servers do.
+    """
+    return FromBothEnds(config, log)
+
+
+class FromBothEnds(LoadFileScheduling):  # type: ignore[misc]
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        if int(node.gateway.id.removeprefix("gw")) >= SERVED:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_collection_finish() -> None:
@@ -101,12 +120,45 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture(scope="session")
-def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def deployed_rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rows of a Prefect server with all of Facecrop on it: a file that `load_rows` takes.
+
+    Of several processes the first makes it, for the others, too: it takes 15 seconds of CPU.
+    """
+    from infra.servers.stack import database, save_rows
+    from tests.deployed import deploy
+
+    several = "PYTEST_XDIST_WORKER" in os.environ  # processes; their folders lie in one
+    shared = tmp_path_factory.getbasetemp().parent if several else tmp_path_factory.getbasetemp()
+    rows = shared / "deployed.rows"
+    with (shared / "deployed.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not rows.exists():
+            with database() as url, used_server(url):
+                deploy()
+                save_rows(url, rows)
+    return rows
+
+
+@pytest.fixture(scope="session")
+def prefect(deployed_rows: Path) -> Iterator[dict[str, str]]:
     """A real Prefect server that this process uses; give what others need to use it, too.
 
-    On PostgreSQL: what Prefect takes by itself, SQLite, refuses a write now and then when workers,
-    runs and automations all write at once.
+    All of Facecrop is on it. It is on PostgreSQL: what Prefect takes by itself, SQLite, refuses a
+    write now and then when workers, runs and automations all write at once.
     """
+    from infra.servers.stack import database, load_rows
+
+    with database() as url:
+        load_rows(url, deployed_rows)
+        with used_server(url) as address:
+            os.environ[DATABASE] = url
+            yield {"PREFECT_API_URL": address}
+
+
+@contextmanager
+def used_server(database_url: str) -> Iterator[str]:
+    """Run a Prefect server that this process uses, and give its address."""
     from prefect.settings import (
         PREFECT_API_SSL_CERT_FILE,
         PREFECT_API_URL,
@@ -114,28 +166,12 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     )
 
     from infra.servers.prefect import prefect_server
-    from infra.servers.stack import database, load_rows, save_rows
-    from tests.deployed import deploy
 
-    several = "PYTEST_XDIST_WORKER" in os.environ  # processes; their folders lie in one
-    shared = tmp_path_factory.getbasetemp().parent if several else tmp_path_factory.getbasetemp()
-    rows = shared / "deployed.rows"
-    with database() as url, (shared / "deployed.lock").open("w") as lock, ExitStack() as running:
-        # The first of several deploys all of Facecrop, for the others, too: it takes a while.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        there = rows.exists()
-        if there:
-            load_rows(url, rows)
-        server = running.enter_context(prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=url))
-        os.environ[DATABASE] = url
+    with prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=database_url) as server:
         certificates = os.environ["PREFECT_API_SSL_CERT_FILE"]
         here = {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
-        running.enter_context(temporary_settings(here))
-        if several and not there:
-            deploy()
-            save_rows(url, rows)
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        yield {"PREFECT_API_URL": server.url}
+        with temporary_settings(here):
+            yield server.url
 
 
 @pytest.fixture(scope="session")

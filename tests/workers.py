@@ -27,7 +27,6 @@ from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, S
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 
-from deployments.apply import main as apply_deployments
 from infra.servers.process import descendants
 from infra.servers.stack import Stack, prefect_stack
 from tasks.lifecycle.priority import queue_name
@@ -75,14 +74,15 @@ def process_workers(
 
 
 @contextmanager
-def production(folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
-    """Run Prefect as in production, with all of Facecrop deployed, for this process and workers.
+def production(rows: Path, folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
+    """Run Prefect as in production for this process and workers.
 
     Args:
+        rows: what its database holds at first.
         folder: for the workers' logs.
     """
     with (
-        prefect_stack() as stack,
+        prefect_stack(rows) as stack,
         temporary_settings(
             {
                 PREFECT_API_URL: stack.environment["PREFECT_API_URL"],
@@ -94,7 +94,6 @@ def production(folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
     ):
         for name, value in stack.environment.items():
             patch.setenv(name, value)
-        assert apply_deployments() == 0
         yield stack, start_worker
 
 

@@ -163,8 +163,12 @@ def _run_on(url: str, program: str, *options: str) -> None:
 
 
 @contextmanager
-def prefect_stack() -> Iterator[Stack]:
-    """Run all of it in a temporary folder, and end it."""
+def prefect_stack(rows: Path | None = None) -> Iterator[Stack]:
+    """Run all of it in a temporary folder, and end it.
+
+    Args:
+        rows: a file of `save_rows`, with what the database holds at first.
+    """
     postgres_port, redis_port, api_port = free_ports(3)
     with ExitStack() as stack:
         folder = stack.enter_context(_open_folder())
@@ -178,7 +182,7 @@ def prefect_stack() -> Iterator[Stack]:
             "server",
             [*prefect, "start", "--no-services", "--no-ui", *host],
             folder,
-            lambda _: _answers(f"{url}/ready"),
+            lambda _: answers(f"{url}/ready"),
             environment,
         )
         services = Daemon(
@@ -188,12 +192,14 @@ def prefect_stack() -> Iterator[Stack]:
             lambda pid: _docket_works(redis_port, pid),
             environment,
         )
+        database = _database_url(postgres_port)
         for daemon in (postgres, redis_server, server, services):
             stack.callback(daemon.kill)
             daemon.start()
+            if rows is not None and daemon is postgres:
+                load_rows(database, rows)
         try:
             client = {"PREFECT_API_URL": url, _AUTHORITIES: environment[_AUTHORITIES]}
-            database = _database_url(postgres_port)
             yield Stack(postgres, redis_server, server, services, client, database, folder)
         finally:
             drain()
@@ -295,7 +301,8 @@ def _server_environment(folder: Path, postgres_port: int, redis_port: int) -> di
     }
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a server says at an address that all is well."""
     try:
         with urllib.request.urlopen(url, timeout=5):
             return True

@@ -20,10 +20,12 @@ SETTINGS: dict[str, Any] = {"chunk": {"members": 10}, "run": {"shard_members": 1
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_batch_goes_on_after_the_servers_data_is_lost(tmp_path: Path) -> None:
+def test_a_batch_goes_on_after_the_servers_data_is_lost(
+    deployed_rows: Path, tmp_path: Path
+) -> None:
     sample, output = tmp_path / "sample.zip", tmp_path / "out"
     write_sample(sample, MEMBERS)
-    with production(tmp_path) as (stack, start_worker):
+    with production(deployed_rows, tmp_path) as (stack, start_worker):
         worker = start_worker("before")
         submit(str(sample), str(output), SETTINGS)
         wait(lambda: len([*output.glob("parts/*")]) >= 5)

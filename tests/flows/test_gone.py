@@ -6,19 +6,17 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from sqlite3 import connect
+from urllib.parse import urlsplit
 
 import pytest
 
-from infra.servers.prefect import one_authority
+from infra.servers.stack import Daemon, answers
 from intake.cli.console import DONE_WITH_FAILURES, INTERRUPTED
 from intake.cli.samples import write_sample
 from pipeline.local import crop
@@ -26,7 +24,7 @@ from pipeline.settings import CropSettings
 from tests.flows.batches import Result, result
 from tests.flows.gate import gate
 from tests.flows.test_kill import parts
-from tests.services import free_ports, served_slowly
+from tests.services import DATABASE, free_ports, served_slowly
 
 pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -58,61 +56,33 @@ class Served:
 
 
 @contextmanager
-def server(home: Path, like: Path | None = None) -> Iterator[Served]:
-    """Run a server; one `like` another's home begins with a database that has its tables."""
-    home.mkdir(exist_ok=True)
-    if like is not None:
-        with (
-            closing(connect(like / "prefect.db")) as made,
-            closing(connect(home / "prefect.db")) as new,
-        ):
-            made.backup(new)
+def own_server(folder: Path) -> Iterator[Served]:
+    """Run a server that is a process of its own, with the rows of the tests' own."""
     [port] = free_ports(1)
     url = f"http://127.0.0.1:{port}/api"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    environment = clean | {
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_API_SSL_CERT_FILE": str(one_authority(home)),
-    }
     command = [sys.executable, "-P", "-m", "prefect", "server", "start", "--no-ui"]
-    with (home / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, "--port", str(port)], env=environment, stdout=log, stderr=log
-        )
+    environment = {
+        "PREFECT_API_URL": url,
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": os.environ[DATABASE],
+    }
+    command += ["--port", str(port)]
+    server = Daemon("server", command, folder, lambda _: answers(f"{url}/ready"), environment)
     try:
-        while not is_ready(url):
-            assert process.poll() is None, (home / "server.log").read_text()[-2000:]
-            time.sleep(0.5)
-        yield Served(
-            port,
-            environment | {"PREFECT_API_URL": url},
-            partial(kill_process, process),
-            partial(process.send_signal, signal.SIGSTOP),
-        )
+        server.start()
+        freeze = partial(os.kill, server.pid, signal.SIGSTOP)
+        yield Served(port, os.environ | {"PREFECT_API_URL": url}, server.kill, freeze)
     finally:
-        kill_process(process)
-
-
-def kill_process(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
+        server.kill()
 
 
 @contextmanager
-def behind_a_gate(served: Served) -> Iterator[Served]:
+def behind_a_gate(prefect: dict[str, str]) -> Iterator[Served]:
     """What to a client is a server of its own, and costs no start of one."""
-    with gate(served.port) as opened:
+    port = urlsplit(prefect["PREFECT_API_URL"]).port
+    assert port is not None
+    with gate(port) as opened:
         address = {"PREFECT_API_URL": f"http://127.0.0.1:{opened.port}/api"}
-        yield Served(opened.port, served.environment | address, opened.vanish, opened.freeze)
-
-
-def is_ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/ready", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
+        yield Served(opened.port, os.environ | address, opened.vanish, opened.freeze)
 
 
 def start(
@@ -142,14 +112,6 @@ def undisturbed(photos: Path) -> Result:
         str(photos), output, CropSettings.model_validate({"chunk": {"members": MEMBERS // CHUNKS}})
     )
     return result(output)
-
-
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, Path]]:
-    """A server that stays, and its home."""
-    home = tmp_path_factory.mktemp("healthy")
-    with server(home) as served:
-        yield served, home
 
 
 def kill(served: Served) -> AbstractContextManager[None]:
@@ -200,12 +162,11 @@ def test_the_output_is_finished_and_one_line_says_what_the_server_does_not_know(
     patience: str,
     photos: Path,
     undisturbed: Result,
-    healthy: tuple[Served, Path],
+    prefect: dict[str, str],
     tmp_path: Path,
 ) -> None:
     really = patience == "whole"  # once a process that is really killed
-    own = server(tmp_path / "home", healthy[1]) if really else behind_a_gate(healthy[0])
-    with own as served:
+    with own_server(tmp_path) if really else behind_a_gate(prefect) as served:
         run = start(photos, tmp_path / "out", served.environment, COMMANDS[patience])
         while not list((tmp_path / "out").glob(when)):
             assert run.poll() is None, run.communicate()
@@ -227,12 +188,12 @@ def test_a_signal_ends_it_and_it_resumes(
     end: signal.Signals,
     photos: Path,
     undisturbed: Result,
-    healthy: tuple[Served, Path],
+    prefect: dict[str, str],
     tmp_path: Path,
 ) -> None:
     # each chunk takes a while to come, so that the signal does not come too late
     with served_slowly(photos, 0.5) as slow:
-        with behind_a_gate(healthy[0]) as served:
+        with behind_a_gate(prefect) as served:
             run = start(slow.url, tmp_path / "out", served.environment)
             while parts(tmp_path / "out") < BEFORE:
                 assert run.poll() is None, run.communicate()
@@ -246,7 +207,7 @@ def test_a_signal_ends_it_and_it_resumes(
         assert len(complained) < 2000, complained
         assert not (tmp_path / "out" / "manifest.parquet").exists(), "too late to show anything"
         slow.hurry()
-        run = start(slow.url, tmp_path / "out", healthy[0].environment)
+        run = start(slow.url, tmp_path / "out", os.environ | prefect)
         _, complained = run.communicate(timeout=ENDS_SECONDS)
     assert run.returncode == DONE_WITH_FAILURES, complained
     assert result(str(tmp_path / "out")) == undisturbed

@@ -30,7 +30,9 @@ SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 24
 @pytest.mark.service
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: Path) -> None:
+def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(
+    s3: S3, deployed_rows: Path, tmp_path: Path
+) -> None:
     output = f"s3://{s3.bucket}/restarts/out"
     files = fsspec.filesystem("s3", use_listings_cache=False)
     (tmp_path / "slow").mkdir()
@@ -40,7 +42,7 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(s3: S3, tmp_path: 
 
     with (
         slow_sample(tmp_path / "slow", MEMBERS, 0.8) as slow,
-        production(tmp_path) as (stack, start_worker),
+        production(deployed_rows, tmp_path) as (stack, start_worker),
     ):
         workers = {name: start_worker(name) for name in ("one", "other")}
         run = submit(slow.url, output, SETTINGS)
