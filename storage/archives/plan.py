@@ -56,12 +56,13 @@ def decode_chunks(data: bytes) -> list[Chunk]:
         StorageError: the bytes are no such file.
     """
     try:
-        rows = pq.read_table(pa.BufferReader(data), schema=_SCHEMA).to_pylist()
+        # threads of `read_table` hold what is Python's, and abort a Python that ends meanwhile
+        rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise StorageError(
             f"A shard's plan cannot be read: {error}. Run the batch again."
         ) from error
     for row in rows:
         row["duplicates"] = frozenset(row["duplicates"])
-        row["copies"] = tuple(Copy(**copy) for copy in row["copies"] or ())
+        row["copies"] = tuple(Copy(**copy) for copy in row.get("copies") or ())
     return [Chunk(**row) for row in rows]

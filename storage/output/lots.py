@@ -93,7 +93,8 @@ def decode_lot(name: str, data: bytes) -> Lot:
         OutputError: the bytes are no such file.
     """
     try:
-        table = pq.read_table(pa.BufferReader(data))
+        # threads of `read_table` hold what is Python's, and abort a Python that ends meanwhile
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         head = json.loads(table.schema.metadata[_HEAD])
         paths, sizes, versions, members = (table[name].to_pylist() for name in _SCHEMA.names)
         then = Fingerprint(head["size"], head["version"])
