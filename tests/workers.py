@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -30,8 +29,9 @@ from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, tempora
 from infra.servers.process import descendants
 from infra.servers.stack import Stack, prefect_stack
 from tasks.lifecycle.priority import queue_name
+from tests import warm
 
-Worker = subprocess.Popen[bytes]
+Worker = warm.Process
 StartWorker = Callable[[str], Worker]
 
 
@@ -47,15 +47,12 @@ def process_workers(
     started: list[Worker] = []
 
     def start(name: str) -> Worker:
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--name", name]
+        words = ["prefect", "worker", "start", "--name", name]
+        words += ["--pool", "facecrop-process", "--limit", str(limit)]
+        asks_often = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
         with (folder / f"{name}.log").open("wb") as log:
-            worker = subprocess.Popen(
-                [*command, "--pool", "facecrop-process", "--limit", str(limit)],
-                env={**os.environ, **environment, "PREFECT_WORKER_QUERY_SECONDS": "2"},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            log_fd = log.fileno()
+            worker = warm.start(words, {**os.environ, **environment, **asks_often}, log_fd, log_fd)
         started.append(worker)
         return worker
 

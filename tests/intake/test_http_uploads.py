@@ -1,5 +1,6 @@
 """Uploads that break, repeat themselves or come at the wrong time: real service, server and S3."""
 
+import signal
 import socket
 import threading
 import time
@@ -171,7 +172,7 @@ def test_uploads_get_time_to_end_and_are_removed_after_it(
                 connection.sendall(head(len(archive)) + archive[: 5 * MIB])
             time.sleep(1)
             assert len(list((tmp_path / "store" / "uploads").iterdir())) == 2
-            web.process.terminate()
+            web.process.send_signal(signal.SIGTERM)
             time.sleep(1)
             ends.sendall(archive[5 * MIB :])
             assert ends.recv(100).startswith(b"HTTP/1.1 201")

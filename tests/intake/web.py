@@ -21,6 +21,7 @@ import httpx
 
 from intake.control import batches
 from storage.fs.location import resolve
+from tests import warm
 from tests.workers import pauses, this_client
 
 UPLOAD = "/api/batch/upload-zip"
@@ -40,7 +41,7 @@ class Web:
     """
 
     url: str
-    process: subprocess.Popen[str]
+    process: warm.Process
     store: str
     log: Path
     client: httpx.Client
@@ -108,19 +109,20 @@ def serving(
     """
     chosen = {f"FACECROP_HTTP_{name.upper()}": str(value) for name, value in settings.items()}
     log = folder / f"http-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "facecrop", "serve", "--port", "0"]
-    limit = f"ulimit {limits} && " if limits else ""
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            ["sh", "-c", f'{limit}exec "$@"', "sh", *command],
-            env={**os.environ, **environment, **chosen, "FACECROP_HTTP_STORE": store},
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-    assert process.stdout is not None
+    words = ["facecrop", "serve", "--port", "0"]
+    variables = {**os.environ, **environment, **chosen, "FACECROP_HTTP_STORE": store}
+    said, says = os.pipe()
+    with log.open("wb") as errors, os.fdopen(says, "wb"):
+        if limits:
+            limited = ["sh", "-c", f'ulimit {limits} && exec "$@"', "sh"]
+            process: warm.Process = subprocess.Popen(
+                [*limited, sys.executable, "-m", *words], env=variables, stdout=says, stderr=errors
+            )
+        else:
+            process = warm.start(words, variables, says, errors.fileno())
+    output = os.fdopen(said)
     try:
-        url = process.stdout.readline().strip().rpartition(" ")[2]
+        url = output.readline().strip().rpartition(" ")[2]
         assert url.startswith("http://"), log.read_text()
         headers = {"X-API-Key": key} if key else {}
         with httpx.Client(base_url=url, timeout=60, headers=headers) as client:
@@ -132,7 +134,7 @@ def serving(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        process.stdout.close()
+        output.close()
 
 
 def body(answer: httpx.Response, status: int) -> dict[str, Any]:
