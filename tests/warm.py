@@ -72,6 +72,7 @@ def _server(environment: Mapping[str, str]) -> str:
 def _run() -> None:
     module, *words = json.loads(os.environ.pop(_WORDS))
     sys.argv = [module, *words]
+    sys.stdout = os.fdopen(1, "w", closefd=False)  # the server's takes a pipe for a file
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

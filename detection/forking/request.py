@@ -89,6 +89,8 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         """Send the process a signal, if it has not ended."""
+        if self.returncode is not None:  # its descriptor may be that of another by now
+            return
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
 

@@ -127,6 +127,21 @@ def test_signals_reach_it_and_mean_what_they_mean_elsewhere(path: str) -> None:
         assert sleeping.forked.wait(20) == -number
 
 
+def test_a_signal_to_one_that_has_ended_reaches_no_other(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = Process(path, "").forked
+    assert ended.wait(30) == 0
+    other = Process(path, "print('ready', flush=True)\n" + SLEEP)
+    assert other.out.readline() == "ready\n"
+    # numbers of descriptors are given again
+    monkeypatch.setattr(ended, "_pidfd", other.forked.fileno())
+    ended.send_signal(signal.SIGTERM)
+    ended.kill()
+    other.forked.send_signal(signal.SIGINT)
+    assert other.forked.wait(30) == -signal.SIGINT
+
+
 def test_no_two_draw_the_same_numbers(path: str) -> None:
     code = lines(
         "import random, numpy, uuid, tempfile",
