@@ -44,7 +44,7 @@ def _run() -> None:
 def main() -> None:
     """Import, and fork whenever a worker asks."""
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-run")
-    gc.disable()  # looking for garbage is a fifth of all these imports, and finds next to none
+    gc.disable()  # looking for garbage is a sixth of all these imports, and finds next to none
     with without_pandas():
         for module in _MODULES:
             importlib.import_module(module)
