@@ -19,7 +19,11 @@ def test_every_sample_is_accounted_for() -> None:
 def _pages() -> Iterator[object]:
     for page, blocks in runnable().items():
         servers = wanted(blocks)
-        marks = [pytest.mark.slow, *([pytest.mark.service] if servers else [])]
+        marks = [
+            pytest.mark.slow,
+            pytest.mark.timeout(900),
+            *([pytest.mark.service] if servers else []),
+        ]
         yield pytest.param(page, servers, id=page, marks=marks)
 
 

@@ -32,7 +32,10 @@ from tests.pictures import astronaut_jpeg
 from tests.services import S3
 from tests.workers import artifacts_of
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.usefixtures("deployed")]
+pytestmark = [
+    *(pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)),
+    pytest.mark.usefixtures("deployed"),
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD = time.time() - 1000
