@@ -95,8 +95,9 @@ def production(rows: Path, folder: Path) -> Iterator[tuple[Stack, StartWorker]]:
 
 
 def remove_unended_runs() -> None:
-    """Remove what other tests have left to be run."""
-    undone = FlowRunFilterStateType(any_=[one for one in StateType if one not in TERMINAL_STATES])
+    """Remove what other tests have left to be run, and what has crashed: a worker resumes that."""
+    ended = TERMINAL_STATES - {StateType.CRASHED}
+    undone = FlowRunFilterStateType(any_=[one for one in StateType if one not in ended])
     wanted = FlowRunFilter(state=FlowRunFilterState(type=undone))
     client = this_client()
     while runs := client.read_flow_runs(flow_run_filter=wanted):
