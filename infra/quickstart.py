@@ -14,8 +14,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from infra import background
 from infra.install import PYTHON, ROOT, InstallError, set_up
+from infra.servers.ports import answers
 
 STATE = ROOT / ".facecrop"
 OUTPUT = ROOT / "facecrop-output"
@@ -149,11 +148,8 @@ def _mark() -> str:
 def _wait_for(url: str, process: subprocess.Popen[bytes], name: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            pass
+        if answers(url):
+            return
         if process.poll() is not None:
             raise QuickstartError(f"the {name} ended at once; see {STATE / name}.log")
         time.sleep(0.3)

@@ -7,8 +7,6 @@ each has the environment that it is given, and all else of a process of its own.
 from __future__ import annotations
 
 import atexit
-import gc
-import importlib
 import json
 import os
 import runpy
@@ -17,6 +15,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from detection.forking.request import Forked, NotForkedError, fixed
 from detection.forking.server import ForkServer
@@ -47,7 +46,7 @@ def start(
     # the command `facecrop` sets some before it imports Prefect, which here has been imported
     early = {one.name: one.value for one in OF_PROGRAMS} if words[0] == "facecrop" else {}
     forked = {**early, **environment, **QUIET, _WORDS: json.dumps(words)}
-    with open(os.devnull, "rb") as nothing:  # noqa: PTH123
+    with Path(os.devnull).open("rb") as nothing:
         try:
             return Forked(_server(forked), forked, [nothing.fileno(), output, errors])
         except NotForkedError:
@@ -79,14 +78,9 @@ def _run() -> None:
 def main() -> None:
     """Import, and fork whenever a test asks."""
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "warm")
-    gc.disable()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for module in _MODULES:
-            importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+        server.load(_MODULES)
     server.serve(_run)
 
 

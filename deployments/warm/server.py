@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
 import runpy
 import socket
 import sys
@@ -44,13 +42,8 @@ def _run() -> None:
 def main() -> None:
     """Import, and fork whenever a worker asks."""
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-run")
-    gc.disable()  # looking for garbage is a sixth of all these imports, and finds next to none
     with without_pandas():
-        for module in _MODULES:
-            importlib.import_module(module)
-        gc.collect()
-        gc.freeze()  # or the first collection in each run copies all of it
-        gc.enable()
+        server.load(_MODULES)
         server.serve(_run)
 
 

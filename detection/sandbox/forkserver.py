@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import sys
 
@@ -12,11 +11,10 @@ from detection.forking.server import ForkServer
 def main() -> None:
     """Fork whenever a run asks. No image comes into this process, so none can change it."""
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-image")
+    server.load(["detection.sandbox.child"])
 
     from detection.sandbox import child  # changes the environment that the server keeps in mind
 
-    gc.collect()
-    gc.freeze()
     server.serve(child.main)
 
 

@@ -1,9 +1,11 @@
-"""Free ports of this machine, for servers that are started on them."""
+"""Free ports of this machine, and whether the servers that are started on them answer."""
 
 from __future__ import annotations
 
 import random
 import socket
+import urllib.error
+import urllib.request
 
 _HOST = "127.0.0.1"
 _APART = 10_000
@@ -33,3 +35,12 @@ def free_ports(count: int) -> list[int]:
     for one in found:
         one.close()
     return ports
+
+
+def answers(url: str) -> bool:
+    """Whether a server says at an address that all is well."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

@@ -6,8 +6,6 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 import certifi
 
-from infra.servers.ports import free_ports
+from infra.servers.ports import answers, free_ports
 from infra.servers.process import START_SECONDS, cpu_seconds, end
 
 _HOST = "127.0.0.1"
@@ -107,11 +105,9 @@ def one_authority(folder: Path) -> Path:
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     give_up = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < give_up:
-        try:
-            with urllib.request.urlopen(f"{url}/ready", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+        if answers(f"{url}/ready"):
+            return
+        time.sleep(0.2)
     raise not_started("Prefect server", log)
 
 

@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from pathlib import Path
 
 import redis
 
-from infra.servers.ports import free_ports
+from infra.servers.ports import answers, free_ports
 from infra.servers.prefect import drain, one_authority
 from infra.servers.process import START_SECONDS
 
@@ -192,12 +190,14 @@ def prefect_stack(rows: Path | None = None) -> Iterator[Stack]:
             lambda pid: _docket_works(redis_port, pid),
             environment,
         )
-        database = _database_url(postgres_port)
         for daemon in (postgres, redis_server, server, services):
             stack.callback(daemon.kill)
+        database = _database_url(postgres_port)
+        postgres.start()
+        if rows is not None:
+            load_rows(database, rows)
+        for daemon in (redis_server, server, services):
             daemon.start()
-            if rows is not None and daemon is postgres:
-                load_rows(database, rows)
         try:
             client = {"PREFECT_API_URL": url, _AUTHORITIES: environment[_AUTHORITIES]}
             yield Stack(postgres, redis_server, server, services, client, database, folder)
@@ -299,15 +299,6 @@ def _server_environment(folder: Path, postgres_port: int, redis_port: int) -> di
         _AUTHORITIES: str(one_authority(folder)),
         "DO_NOT_TRACK": "1",
     }
-
-
-def answers(url: str) -> bool:
-    """Whether a server says at an address that all is well."""
-    try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def _pings(port: int) -> bool:

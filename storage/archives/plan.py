@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from storage.archives.members import Chunk, Copy
 from storage.errors import StorageError
+from storage.table import read_bytes
 
 _COPY = [
     pa.field("member", pa.int64(), nullable=False),
@@ -56,8 +57,7 @@ def decode_chunks(data: bytes) -> list[Chunk]:
         StorageError: the bytes are no such file.
     """
     try:
-        # threads of `read_table` hold what is Python's, and abort a Python that ends meanwhile
-        rows = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False).to_pylist()
+        rows = read_bytes(data).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise StorageError(
             f"A shard's plan cannot be read: {error}. Run the batch again."

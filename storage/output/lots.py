@@ -22,6 +22,7 @@ from storage.fs.fingerprint import Fingerprint, written_at
 from storage.output.columns import LOT
 from storage.output.folder import Folder
 from storage.output.layout import LOTS, lot_name
+from storage.table import read_bytes
 
 UNKNOWN = -1
 """The size of a file that nobody has asked for."""
@@ -93,8 +94,7 @@ def decode_lot(name: str, data: bytes) -> Lot:
         OutputError: the bytes are no such file.
     """
     try:
-        # threads of `read_table` hold what is Python's, and abort a Python that ends meanwhile
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        table = read_bytes(data)
         head = json.loads(table.schema.metadata[_HEAD])
         paths, sizes, versions, members = (table[name].to_pylist() for name in _SCHEMA.names)
         then = Fingerprint(head["size"], head["version"])

@@ -6,8 +6,6 @@ have a hundred of them. They do here what they do on a terminal: only their impo
 
 from __future__ import annotations
 
-import gc
-import importlib
 import json
 import os
 import runpy
@@ -70,10 +68,7 @@ def main() -> None:
     server = ForkServer(socket.socket(fileno=int(sys.argv[1])), "facecrop-sample")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for module in (*_PLAIN, *(_SERVED if "PREFECT_API_URL" in os.environ else ())):
-            importlib.import_module(module)
-    gc.collect()
-    gc.freeze()
+        server.load((*_PLAIN, *(_SERVED if "PREFECT_API_URL" in os.environ else ())))
     server.serve(_run)
 
 

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from infra.servers.stack import Daemon, answers
+from infra.servers.ports import answers
+from infra.servers.stack import Daemon
 from intake.cli.console import DONE_WITH_FAILURES, INTERRUPTED
 from intake.cli.samples import write_sample
 from pipeline.local import crop
