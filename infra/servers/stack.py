@@ -145,6 +145,19 @@ def database() -> Iterator[str]:
             postgres.kill()
 
 
+@contextmanager
+def redis_alone() -> Iterator[str]:
+    """Run Redis alone, and end it; give its URL."""
+    (port,) = free_ports(1)
+    with _open_folder() as folder:
+        server = _redis(folder / "redis", port)
+        try:
+            server.start()
+            yield f"redis://127.0.0.1:{port}"
+        finally:
+            server.kill()
+
+
 def save_rows(url: str, file: Path) -> None:
     """Write all that a database holds into a file."""
     _run_on(url, "pg_dump", "--format", "custom", "--file", str(file))

@@ -62,8 +62,9 @@ def old_runs(client: SyncPrefectClient, before: datetime, *, remove: bool) -> Co
         remove: whether to remove them, and to count only those that are gone.
     """
     counts: Counter[str] = Counter()
+    deployments = _deployments(client)
     for flow in FLOWS:
-        passed, deployments = 0, _deployments(client, flow)
+        passed = 0
         while page := _page(client, flow, before, passed):
             ours = [run for run in page if _is_ours(run, deployments)]
             runs = [run for run in _settled(client, ours) if not _remembers(run)]
@@ -96,21 +97,21 @@ def _every(client: SyncPrefectClient, wanted: FlowRunFilter, *flows: str) -> Ite
     return every(partial(read, flow_filter=of_flows(*flows), flow_run_filter=wanted, sort=order))
 
 
-def _deployed(client: SyncPrefectClient, flow: str) -> Iterator[DeploymentResponse]:
+def _deployed(client: SyncPrefectClient, *flows: str) -> Iterator[DeploymentResponse]:
     read, order = client.read_deployments, DeploymentSort.NAME_ASC
-    return every(partial(read, flow_filter=of_flows(flow), sort=order))
+    return every(partial(read, flow_filter=of_flows(*flows), sort=order))
 
 
-def _deployments(client: SyncPrefectClient, flow: str) -> dict[UUID, bool]:
-    """Whether each deployment of a flow of that name starts Facecrop's function."""
-    module = flow.replace("-", "_")
-    function = f".flows.{module}.{module}"
+def _deployments(client: SyncPrefectClient) -> dict[UUID, bool]:
+    """Whether each deployment of a flow with a name of ours starts one of Facecrop's functions."""
+    modules = [flow.replace("-", "_") for flow in FLOWS]
+    functions = tuple(f".flows.{module}.{module}" for module in modules)
 
-    def starts_it(entrypoint: str | None) -> bool:
+    def starts_one(entrypoint: str | None) -> bool:
         dotted = (entrypoint or "").replace(".py:", ".").replace(":", ".").replace("/", ".")
-        return f".{dotted}".endswith(function)
+        return f".{dotted}".endswith(functions)
 
-    return {one.id: starts_it(one.entrypoint) for one in _deployed(client, flow)}
+    return {one.id: starts_one(one.entrypoint) for one in _deployed(client, *FLOWS)}
 
 
 def _is_ours(run: FlowRun, deployments: Mapping[UUID, bool]) -> bool:

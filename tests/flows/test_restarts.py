@@ -1,11 +1,14 @@
 """A batch whose machines, Redis and database are lost in the middle ends as if nothing had been."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import fsspec
 import pytest
+from redis.asyncio import Redis
 
+from infra.servers.stack import redis_alone
 from pipeline.local import crop
 from pipeline.settings import CropSettings
 from tests.flows.batches import result
@@ -23,11 +26,12 @@ from tests.workers import (
     wait_for_end,
 )
 
+pytestmark = pytest.mark.service
+
 MEMBERS = 240
 SETTINGS: dict[str, Any] = {"chunk": {"members": 4}, "run": {"shard_members": 24, "threads": 1}}
 
 
-@pytest.mark.service
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(
@@ -69,3 +73,19 @@ def test_a_worker_redis_and_postgresql_are_lost_in_the_middle(
     left, expected = result(output), result(str(undisturbed))
     assert [row["member"] for row in left.manifest] == [*range(MEMBERS)]
     assert left == expected
+
+
+def test_a_connection_that_redis_has_closed_is_not_used_again() -> None:
+    """Or a Prefect server loses what it was doing at the time: redis 8.1.0 does."""
+
+    async def closed_and_used(url: str) -> bool:
+        async with Redis.from_url(url) as client, Redis.from_url(url) as other:
+            number = await client.client_id()
+            await other.client_kill_filter(_id=str(number))
+            while str(number) in {one["id"] for one in await other.client_list()}:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # the client is told by its event loop
+            return bool(await client.ping())
+
+    with redis_alone() as url:
+        assert asyncio.run(closed_and_used(url))

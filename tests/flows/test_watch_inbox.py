@@ -166,6 +166,7 @@ def test_a_copy_that_is_killed_in_the_middle_leaves_the_rest_to_the_next(
     dies = copy(prefect, place)
     while not runs(place):
         assert dies.poll() is None
+        time.sleep(0.05)
     dies.send_signal(signal.SIGKILL)
     dies.communicate()
     before: list[str] = []
