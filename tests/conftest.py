@@ -16,6 +16,7 @@ from xdist.workermanage import WorkerController
 from detection.forking.start import ForkServerProcess, can_fork
 from detection.sandbox.process import FORK_SERVER, child_environment
 from intake.cli.samples import write_sample
+from tests import warm
 from tests.services import DATABASE, S3, seaweedfs
 
 SAMPLE_MEMBERS = 40  # in which every kind of member is, and one of each twice
@@ -37,6 +38,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("facecrop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("facecrop")
 settings.register_profile("fast", settings.get_profile("facecrop"), max_examples=30)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have one process import for the services of all processes, if there are to be any."""
+    one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    if one_of_several or not getattr(config.option, "numprocesses", None):
+        return
+    if "not service" not in config.option.markexpr:
+        warm.share()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -167,7 +177,9 @@ def used_server(database_url: str) -> Iterator[str]:
 
     from infra.servers.prefect import prefect_server
 
-    with prefect_server(PREFECT_SERVER_DATABASE_CONNECTION_URL=database_url) as server:
+    with prefect_server(
+        start=warm.started, PREFECT_SERVER_DATABASE_CONNECTION_URL=database_url
+    ) as server:
         certificates = os.environ["PREFECT_API_SSL_CERT_FILE"]
         here = {PREFECT_API_URL: server.url, PREFECT_API_SSL_CERT_FILE: certificates}
         with temporary_settings(here):

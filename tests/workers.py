@@ -26,12 +26,12 @@ from prefect.client.schemas.objects import TERMINAL_STATES, Artifact, FlowRun, S
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_SSL_CERT_FILE, PREFECT_API_URL, temporary_settings
 
-from infra.servers.process import descendants
+from infra.servers.process import Process, descendants
 from infra.servers.stack import Stack, prefect_stack
 from tasks.lifecycle.priority import queue_name
 from tests import warm
 
-Worker = warm.Process
+Worker = Process
 StartWorker = Callable[[str], Worker]
 
 

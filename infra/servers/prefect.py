@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,15 @@ from tempfile import TemporaryDirectory
 import certifi
 
 from infra.servers.ports import answers, free_ports
-from infra.servers.process import START_SECONDS, cpu_seconds, end
+from infra.servers.process import START_SECONDS, Process, cpu_seconds, end
 
 _HOST = "127.0.0.1"
+
+
+def started(words: list[str], environment: Mapping[str, str], log: int) -> Process:
+    """Start `python -m` with these words, and all that it says goes to a descriptor."""
+    command, nothing = [sys.executable, "-m", *words], subprocess.DEVNULL
+    return subprocess.Popen(command, env=environment, stdin=nothing, stdout=log, stderr=log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,13 @@ class Server:
 
 
 @contextmanager
-def prefect_server(port: int = 0, *, ui: bool = False, **settings: str) -> Iterator[Server]:
+def prefect_server(
+    port: int = 0,
+    *,
+    ui: bool = False,
+    start: Callable[[list[str], Mapping[str, str], int], Process] = started,
+    **settings: str,
+) -> Iterator[Server]:
     """Run a server and point this process at it.
 
     Prefect reads where its server is when it is first imported, so that has to happen inside.
@@ -46,6 +58,7 @@ def prefect_server(port: int = 0, *, ui: bool = False, **settings: str) -> Itera
     Args:
         port: that it listens on; 0 for a free one.
         ui: whether it serves Prefect's interface.
+        start: as `started`, which is how it is started.
         settings: environment variables of the server alone.
 
     Raises:
@@ -60,16 +73,11 @@ def prefect_server(port: int = 0, *, ui: bool = False, **settings: str) -> Itera
         os.environ["PREFECT_HOME"] = home
         os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         os.environ["PREFECT_API_SSL_CERT_FILE"] = str(one_authority(Path(home)))
-        command = [sys.executable, "-m", "prefect", "server", "start", "--ui" if ui else "--no-ui"]
+        words = ["prefect", "server", "start", "--ui" if ui else "--no-ui"]
+        words += ["--host", _HOST, "--port", str(port)]
         log = Path(home) / "server.log"
         with log.open("wb") as sink:
-            process = subprocess.Popen(
-                [*command, "--host", _HOST, "--port", str(port)],
-                env=os.environ | settings,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=subprocess.STDOUT,
-            )
+            process = start(words, os.environ | settings, sink.fileno())
         try:
             _wait_until_ready(process, url, log)
             os.environ["PREFECT_API_URL"] = url
@@ -102,7 +110,7 @@ def one_authority(folder: Path) -> Path:
     return path
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+def _wait_until_ready(process: Process, url: str, log: Path) -> None:
     give_up = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < give_up:
         if answers(f"{url}/ready"):

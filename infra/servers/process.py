@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
 
+from detection.forking.request import Forked
 from detection.sandbox.pool import idle_pids
+
+Process = subprocess.Popen[bytes] | Forked
+"""One that was started, or forked by a server that has imported what it needs."""
 
 START_SECONDS = 600
 """In which a server has to be ready: on a busy machine it takes minutes."""
@@ -60,9 +65,9 @@ def sandboxes_cpu_seconds() -> float:
     return sum(cpu_seconds(pid) or 0.0 for pid in idle_pids())
 
 
-def end(process: subprocess.Popen[Any]) -> None:
+def end(process: subprocess.Popen[Any] | Process) -> None:
     """End a process, by force where it does not end by itself."""
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     try:
         process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:

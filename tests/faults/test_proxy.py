@@ -16,7 +16,7 @@ from storage.output.output import Output
 from tests.faults.proxy import FAULTS, FaultProxy, fault_proxy
 from tests.services import S3
 
-pytestmark = pytest.mark.service
+pytestmark = [pytest.mark.service, pytest.mark.timeout(700)]
 
 MEMBERS = 60
 LIMITS = Limits(1 << 28)

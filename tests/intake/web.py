@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from infra.servers.process import Process
 from intake.control import batches
 from storage.fs.location import resolve
 from tests import warm
@@ -41,7 +42,7 @@ class Web:
     """
 
     url: str
-    process: warm.Process
+    process: Process
     store: str
     log: Path
     client: httpx.Client
@@ -115,7 +116,7 @@ def serving(
     with log.open("wb") as errors, os.fdopen(says, "wb"):
         if limits:
             limited = ["sh", "-c", f'ulimit {limits} && exec "$@"', "sh"]
-            process: warm.Process = subprocess.Popen(
+            process: Process = subprocess.Popen(
                 [*limited, sys.executable, "-m", *words], env=variables, stdout=says, stderr=errors
             )
         else:
