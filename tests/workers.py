@@ -240,5 +240,5 @@ def pauses(seconds: float) -> Iterator[float]:
     """
     began = time.monotonic()
     while (waited := time.monotonic() - began) < seconds:
-        yield min(2.0, max(0.1, waited / 20))
+        yield min(2.0, max(0.2, waited / 20))
     yield 0
