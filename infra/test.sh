@@ -10,10 +10,10 @@ source infra/setup.sh
 set_up requirements-dev.lock
 
 fast=(-m "not service and not slow and not browser and not container" --hypothesis-profile fast)
-# A file's tests share what they start. Processes as measured on two cores: of five, two are at work
+# A file's tests share what they start. Processes as measured on two cores: of four, one is at work
 # on what needs no service, while the others wait for theirs (tests/conftest.py).
 few=(-n "${FACECROP_TEST_PROCESSES:-3}" --dist loadfile --no-loadscope-reorder)
-many=(-n "${FACECROP_TEST_PROCESSES:-5}" "${few[@]:2}")
+many=(-n "${FACECROP_TEST_PROCESSES:-4}" "${few[@]:2}")
 
 check() {
   .venv/bin/ruff check

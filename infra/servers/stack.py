@@ -134,10 +134,13 @@ class Stack:
 
 @contextmanager
 def database() -> Iterator[str]:
-    """Run PostgreSQL alone, and end it; give the URL that a Prefect server takes."""
+    """Run PostgreSQL alone, and end it; give the URL that a Prefect server takes.
+
+    It lasts no longer, so nothing waits for the disk.
+    """
     (port,) = free_ports(1)
     with _open_folder() as folder:
-        postgres = _postgres(folder / "postgres", port)
+        postgres = _postgres(folder / "postgres", port, fsync="off")
         try:
             postgres.start()
             yield _database_url(port)
@@ -253,7 +256,7 @@ def _init_postgres(folder: Path) -> None:
     )
 
 
-def _postgres(folder: Path, port: int) -> Daemon:
+def _postgres(folder: Path, port: int, **others: str) -> Daemon:
     programs, user = _postgres_programs(), _postgres_user()
     folder.mkdir()
     if user:
@@ -264,6 +267,7 @@ def _postgres(folder: Path, port: int) -> Daemon:
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": str(folder),
         "max_connections": "200",
+        **others,
     }
     command = [str(programs / "postgres"), "-D", str(data), "-p", str(port)]
     return Daemon(

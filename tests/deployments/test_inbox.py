@@ -20,7 +20,7 @@ from deployments.apply import main as apply_deployments
 from deployments.inbox import inbox_deployments
 from tests.workers import wait
 
-pytestmark = [pytest.mark.service, pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(650), pytest.mark.service, pytest.mark.slow]
 
 RECIPE = Path(__file__).resolve().parents[2] / "docs" / "operate" / "inbox.md"
 NAME = "facecrop: an archive has arrived"

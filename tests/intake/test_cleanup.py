@@ -57,7 +57,7 @@ from tests.intake.web import serving
 from tests.services import S3
 from tests.workers import wait
 
-pytestmark = [pytest.mark.service, pytest.mark.usefixtures("deployed")]
+pytestmark = [pytest.mark.timeout(650), pytest.mark.service, pytest.mark.usefixtures("deployed")]
 
 Rows = list[dict[str, Any]]
 Sweep = Callable[..., tuple[int, Rows]]

@@ -15,7 +15,7 @@ import pytest
 from tests.intake.web import MIB, UPLOAD, Web, body, head, known_batches, problem, serving
 from tests.services import S3
 
-pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.service, pytest.mark.slow, pytest.mark.timeout(650)]
 
 
 # Uploads that break
