@@ -97,6 +97,15 @@ class Daemon:
             self._process.wait()
         self._process = None
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Start it, and end it."""
+        try:
+            self.start()
+            yield
+        finally:
+            self.kill()
+
     def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
         """End it and start it again, on the same data and ports."""
         self.kill(how)
@@ -139,26 +148,19 @@ def database() -> Iterator[str]:
     It lasts no longer, so nothing waits for the disk.
     """
     (port,) = free_ports(1)
-    with _open_folder() as folder:
-        postgres = _postgres(folder / "postgres", port, fsync="off")
-        try:
-            postgres.start()
-            yield _database_url(port)
-        finally:
-            postgres.kill()
+    with (
+        _open_folder() as folder,
+        _postgres(folder / "postgres", port, fsync="off").running(),
+    ):
+        yield _database_url(port)
 
 
 @contextmanager
 def redis_alone() -> Iterator[str]:
     """Run Redis alone, and end it; give its URL."""
     (port,) = free_ports(1)
-    with _open_folder() as folder:
-        server = _redis(folder / "redis", port)
-        try:
-            server.start()
-            yield f"redis://127.0.0.1:{port}"
-        finally:
-            server.kill()
+    with _open_folder() as folder, _redis(folder / "redis", port).running():
+        yield f"redis://127.0.0.1:{port}"
 
 
 def save_rows(url: str, file: Path) -> None:

@@ -68,12 +68,9 @@ def own_server(folder: Path) -> Iterator[Served]:
     }
     command += ["--port", str(port)]
     server = Daemon("server", command, folder, lambda _: answers(f"{url}/ready"), environment)
-    try:
-        server.start()
+    with server.running():
         freeze = partial(os.kill, server.pid, signal.SIGSTOP)
         yield Served(port, os.environ | {"PREFECT_API_URL": url}, server.kill, freeze)
-    finally:
-        server.kill()
 
 
 @contextmanager
